@@ -136,9 +136,10 @@ class BlockingFiles:
 
         The content is streamed, never whole in memory. `kind` (`image`, `video` or `audio`) and media type are detected
         from the content. Pass `kind` if the content does not show it, and for an MP4 that contains only sound. With
-        `model`, the limits of that model apply as far as the catalogue states them, else the documented ones (contract
-        section 8): 10 MB for an image or a sound, 50 MB for a video. `on_progress(sent, total)` is called, or awaited,
-        after each chunk, in bytes. `total` is None if the size is unknown. A retry counts from 0.
+        `model`, the limits of that model apply as far as the catalogue states them. Where they are unknown, a file over
+        the documented default causes a `UserWarning`: 10 MB for an image or a sound, 50 MB for a video.
+        `on_progress(sent, total)` is called, or awaited, after each chunk, in bytes. `total` is None if the size is
+        unknown. A retry counts from 0.
 
         An upload costs no credits. It is retried after every transient fault, also after a lost connection when the
         file may have arrived: then an unused file may remain at the service. A source that can be read only once (an

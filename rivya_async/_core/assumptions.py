@@ -16,6 +16,9 @@ IDEMPOTENCY_KEY_MAX_LENGTH: Final = 255
 IDEMPOTENCY_KEY_LIFETIME: Final = 24 * 3600.0
 """[15] Seconds for which the service remembers a key. A purchase repeated later may buy twice."""
 
+IDEMPOTENCY_REPLAY_HEADER: Final = "Idempotent-Replayed"
+"""[15] Response header that is `true` if the service repeats the stored response of a key."""
+
 CLIENT_REQUEST_ID_MAX_LENGTH: Final = 128
 """[16] Maximum length of a `client_request_id` in characters: documented for uploads, assumed everywhere."""
 

@@ -97,7 +97,13 @@ class Engine:
         feedback = PollFeedback(durations or DurationEstimator(), self.delivery_rate)
         self.wait_registry = WaitRegistry(self.executor, self._limiter, self._timers, feedback)
         self._open_jobs = OpenJobs() if open_jobs is None else open_jobs
-        self.jobs_limit = JobsLimit(self._limiter.rate_controller, self.wait_registry, self._open_jobs)
+        self.jobs_limit = JobsLimit(
+            self._limiter.rate_controller,
+            self.wait_registry,
+            self._open_jobs,
+            retry=retry,
+            uniform=environment.uniform,
+        )
         self.digests: SingleFlightCache[FileStamp, bytes] = SingleFlightCache(max_size=MAX_CACHED_UPLOADS, ttl=math.inf)
         self.uploads: SingleFlightCache[tuple[bytes, str, str], File] = SingleFlightCache(
             max_size=MAX_CACHED_UPLOADS, ttl=assumptions.UPLOAD_LIFETIME

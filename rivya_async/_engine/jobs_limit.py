@@ -7,137 +7,192 @@ from contextlib import aclosing
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from .._core.errors import RateLimitError, RivyaError, SessionClosedError, SubmitTimeoutError
-from .._core.policies import PollPolicy
+from .._core.errors import OutcomeUnknownError, RateLimitError, RivyaError, SessionClosedError, SubmitTimeoutError
+from .._core.http.retry import retry_after_of, retry_delay
 from .http.request_limiter import SESSION_CLOSED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from .._core.http.operations import Operation
     from .._core.limits.rate_controller import RateController
     from .._core.open_jobs import OpenJobs
+    from .._core.policies import PollPolicy, RetryPolicy
     from .._core.types.generations import Generation
-    from .http.request_executor import RequestExecutor
     from .polling.wait_registry import WaitRegistry
 
 T = TypeVar("T")
-
-MIN_REJECTIONS: Final = 2
-"""429s of one purchase, with an answered poll between them, that show a limit of running jobs."""
-
-MAX_PROBE_INTERVAL: Final = 60.0
-"""Maximum seconds between two attempts: jobs of other processes count against the limit too."""
 
 MAX_AWAITED_JOBS: Final = 1000
 """Maximum number of open jobs, the oldest ones, whose ends are awaited."""
 
 
 class JobsLimit:
-    """Lets purchases wait for the end of a running job of the session. One purchase at a time tries again."""
+    """Lets purchases wait while the service rejects them and jobs of the session are open.
 
-    def __init__(self, rate_controller: RateController, registry: WaitRegistry, open_jobs: OpenJobs) -> None:
+    1. A purchase that is rejected while jobs are open is not retried at once. As many jobs as are open then are assumed
+       to be the limit: a purchase is sent when one of them has ended.
+    2. Jobs of other sessions count too, and the limit may be one of requests. So the purchase that has waited longest
+       also tries again after each delay of the retry policy.
+    3. The limit is confirmed once a poll was answered between two rejections. An unconfirmed limit is forgotten when
+       such a try succeeds. The 429 is raised if polls are rejected too, after `max_attempts`.
+    """
+
+    def __init__(
+        self,
+        rate_controller: RateController,
+        registry: WaitRegistry,
+        open_jobs: OpenJobs,
+        *,
+        retry: RetryPolicy,
+        uniform: Callable[[], float],
+    ) -> None:
         self._rate_controller = rate_controller
         self._registry = registry
         self._open_jobs = open_jobs
-        self._turn = asyncio.Lock()
-
-    def check(self) -> LimitCheck | None:
-        """Returns the check of a purchase; None while purchases wait for their turn: then call `run`."""
-        return None if self._turn.locked() else LimitCheck(self, *self._registry.poll_counts)
+        self._retry = retry
+        self._uniform = uniform
+        self._loop = asyncio.get_running_loop()
+        self._turn = asyncio.Lock()  # of the purchase that has waited longest
+        self._in_flight = 0
+        self._attempt_ended = asyncio.Event()
+        self._limit: int | None = None
+        self._is_confirmed = False
+        self._rejections = 0
+        self._rejected_at = 0.0
+        self._poll_counts = (0, 0)  # at the first rejection
+        self._answered_polls = 0  # at the last rejection
+        self._next_try = 0.0
 
     async def run(
         self,
-        executor: RequestExecutor,
-        operation: Operation[T],
+        purchase: Callable[[Callable[[RivyaError], bool]], Awaitable[T]],
         deadline: float | None,
         on_end: Callable[[Generation], None],
+        poll: PollPolicy,
     ) -> T:
-        """Executes a purchase until the limit does not reject it.
+        """Calls `purchase` until the limit does not reject it; passes a function that ends its retries.
 
         Raises `SubmitTimeoutError` at the deadline, and the 429 if no job of the session is open or polls are rejected
-        too. Calls `on_end` with the records of jobs that ended meanwhile.
+        too. Calls `on_end` with the records of jobs that ended meanwhile, which are polled by `poll`.
         """
-        await _acquire(self._turn, deadline)
-        try:
-            while True:
-                ended, (answered, rejected) = self._open_jobs.ended, self._registry.poll_counts
-                try:
-                    return await executor.execute(operation, deadline=deadline, gives_up=_is_rejection)
-                except RateLimitError as error:
-                    if not self.may_wait(answered, rejected):
-                        raise
-                    self._rate_controller.ignores_purchases = True
-                    if self._open_jobs.ended == ended:
-                        await self._wait_for_end(error, deadline, on_end)
-        finally:
-            self._rate_controller.ignores_purchases = False
-            self._turn.release()
 
-    def is_reached(self, error: RivyaError, answered: int) -> bool:
-        """Returns whether a 429 comes from a limit of running jobs."""
-        if not isinstance(error, RateLimitError) or not self._open_jobs:
-            return False
-        has_evidence = error.attempts >= MIN_REJECTIONS and self._registry.poll_counts[0] > answered
-        return has_evidence or self._turn.locked()
+        async def wait() -> None:
+            await self._wait_for_end(deadline, on_end, poll)
 
-    def may_wait(self, answered: int, rejected: int) -> bool:
-        """Returns whether the end of a job may help after a 429.
+        unknown: OutcomeUnknownError | None = None
+        is_limited = False  # by the error of the latest attempt
 
-        It cannot if no job is open, nor if the service rejected polls since these counts and answered none: its limit
-        is a rate.
-        """
-        now_answered, now_rejected = self._registry.poll_counts
-        return bool(self._open_jobs) and not (now_rejected > rejected and now_answered == answered)
+        def gives_up(error: RivyaError) -> bool:
+            nonlocal is_limited
+            is_limited = isinstance(error, RateLimitError) and bool(self._open_jobs)
+            return is_limited
+
+        while True:
+            try:
+                is_try = await self._admit(deadline, wait)
+            except SubmitTimeoutError:
+                if unknown is not None:
+                    raise unknown from None
+                raise
+            sent_at, is_limited = self._loop.time(), False
+            try:
+                result = await purchase(gives_up)
+            except RivyaError as error:
+                if not self._on_error(error, sent_at, is_limited=is_limited):
+                    raise
+                unknown = error if isinstance(error, OutcomeUnknownError) else unknown  # an earlier attempt may count
+            else:
+                self._on_accepted(is_try=is_try)
+                return result
+            finally:
+                self._in_flight -= 1
+                self._attempt_ended.set()
+
+    async def _admit(self, deadline: float | None, wait: Callable[[], Awaitable[None]]) -> bool:
+        """Waits until a purchase may be sent. Returns True if it is sent although no job has ended."""
+        is_try = False
+        if self._limit is not None or self._turn.locked():
+            await _acquire(self._turn, deadline)
+            try:
+                while not self._is_below_limit() and not is_try:
+                    if self._loop.time() >= self._next_try:
+                        is_try = True
+                        self._next_try = self._loop.time() + self._delay(None)  # for the next one
+                    else:
+                        await wait()
+            finally:
+                self._turn.release()
+        self._in_flight += 1
+        return is_try
+
+    def _is_below_limit(self) -> bool:
+        return self._limit is None or len(self._open_jobs) + self._in_flight < self._limit
+
+    def _on_accepted(self, *, is_try: bool) -> None:
+        if self._limit is None:
+            return
+        if is_try and not self._is_confirmed:
+            self._limit = None
+            return
+        self._limit = max(self._limit, len(self._open_jobs) + 1)
+        if is_try:  # more may be accepted
+            self._rejections, self._next_try = 0, self._loop.time()
+
+    def _on_error(self, error: RivyaError, sent_at: float, *, is_limited: bool) -> bool:
+        """Returns True if the purchase may be tried again."""
+        if is_limited:
+            self._on_rejected(error, sent_at)
+            return not self._is_rate_limit()
+        if isinstance(error, RateLimitError):  # no job is open, so nothing is left to wait for
+            self._limit = None
+        return False
+
+    def _on_rejected(self, error: RivyaError, sent_at: float) -> None:
+        counts = self._registry.poll_counts
+        if self._limit is None:
+            self._rejections, self._poll_counts = 0, counts
+        if self._limit is None or sent_at >= self._rejected_at:  # purchases sent before the last 429 add nothing
+            if self._limit is not None and counts[0] > self._answered_polls:
+                self._is_confirmed = self._rate_controller.ignores_purchases = True
+            if not self._is_confirmed:
+                self._rate_controller.forget_rate()  # if it is a limit of requests, polls are rejected too
+            self._rejections += 1
+            self._rejected_at, self._answered_polls = self._loop.time(), counts[0]
+            self._next_try = self._rejected_at + self._delay(retry_after_of(error))
+        self._limit = max(len(self._open_jobs), 1)
+
+    def _delay(self, retry_after: float | None) -> float:
+        """Returns the seconds until the next try. Equal jitter: a full one would try too often."""
+        return retry_delay(self._retry, max(self._rejections - 1, 0), 0.5 + self._uniform() / 2, retry_after)
+
+    def _is_rate_limit(self) -> bool:
+        """Returns True if the service has rejected polls since the first 429, and answered none."""
+        (answered, rejected), (now_answered, now_rejected) = self._poll_counts, self._registry.poll_counts
+        is_exhausted = self._rejections >= self._retry.max_attempts and not self._is_confirmed
+        return is_exhausted and now_rejected > rejected and now_answered == answered
 
     async def _wait_for_end(
-        self, rejection: RateLimitError, deadline: float | None, on_end: Callable[[Generation], None]
+        self, deadline: float | None, on_end: Callable[[Generation], None], poll: PollPolicy
     ) -> None:
-        """Waits until an open job has ended. Raises the 429 if no job can be waited for."""
+        """Waits until an open job, or without one another purchase, has ended, or until the next try."""
+        until = self._next_try if deadline is None else min(self._next_try, deadline)
+        self._attempt_ended.clear()
         task_ids = [job.task_id for job in islice(self._open_jobs, MAX_AWAITED_JOBS)]
-        latest = asyncio.get_running_loop().time() + MAX_PROBE_INTERVAL
-        ends = self._registry.as_completed(dict.fromkeys(task_ids), PollPolicy(), None)
-        async with aclosing(ends):
-            try:
-                async with asyncio.timeout_at(latest if deadline is None else min(latest, deadline)):
-                    async for ended in ends:
-                        on_end(ended)
-                        return
-            except TimeoutError:
-                if deadline is not None and deadline <= latest:
-                    raise _timeout_error() from rejection
-                return
-            except SessionClosedError:
-                raise SessionClosedError(SESSION_CLOSED) from None  # its own error names the job that was awaited
-            except (RivyaError, ExceptionGroup):
-                raise rejection from None
-        raise rejection
-
-
-class LimitCheck:
-    """The first attempts of a purchase. Called with an error, it returns whether a limit of running jobs is the cause.
-
-    A closure would need four times the memory for each queued purchase.
-    """
-
-    __slots__ = ("_answered", "_limit", "_rejected")
-
-    def __init__(self, limit: JobsLimit, answered: int, rejected: int) -> None:
-        self._limit = limit
-        self._answered = answered
-        self._rejected = rejected
-
-    def __call__(self, error: RivyaError) -> bool:
-        return self._limit.is_reached(error, self._answered)
-
-    @property
-    def may_wait(self) -> bool:
-        """True if the end of a job may help after a 429."""
-        return self._limit.may_wait(self._answered, self._rejected)
-
-
-def _is_rejection(error: RivyaError) -> bool:
-    return isinstance(error, RateLimitError)
+        ends = self._registry.as_completed(dict.fromkeys(task_ids), poll, None)
+        try:
+            async with aclosing(ends), asyncio.timeout_at(until):
+                async for ended in ends:
+                    on_end(ended)
+                    return
+                await self._attempt_ended.wait()
+        except TimeoutError:
+            pass
+        except SessionClosedError:
+            raise SessionClosedError(SESSION_CLOSED) from None  # its own error names the job that was awaited
+        except (RivyaError, ExceptionGroup):  # no job can be waited for
+            await asyncio.sleep(until - self._loop.time())
+        if deadline is not None and self._loop.time() >= deadline:
+            raise _timeout_error()
 
 
 async def _acquire(lock: asyncio.Lock, deadline: float | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -93,6 +94,15 @@ class PurchasePreflight:
         job = GenerationRequest(request.model, request.message) if isinstance(request, ChatRequest) else request
         price = await self._price(job, deadline) if self.ledger.needs_price(key, path) else None
         self.ledger.reserve(key, price, path, job)
+
+    @contextmanager
+    def release_on_error(self, key: str, path: str) -> Iterator[None]:
+        """Ends a reservation if the block fails, in which nothing is bought."""
+        try:
+            yield
+        except BaseException:
+            self.ledger.release(key, RequestNotSentError("the purchase was not sent"), path)
+            raise
 
     async def _price(self, job: GenerationRequest, deadline: float | None) -> Amount:
         """Returns the highest price that a purchase can have. Raises `SpendLimitError` if it is not known."""

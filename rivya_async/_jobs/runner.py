@@ -187,7 +187,10 @@ class JobRunner:
         except RivyaError as error:
             self._is_in_doubt = was_in_doubt or may_have_purchased(error)
             raise
-        await store.advance(JobState.SUBMITTED, task_id=job.id, submitted_at=context.wall(), generation=job)
+        replayed = job.replayed and not was_in_doubt  # otherwise an earlier try of this job has bought it
+        await store.advance(
+            JobState.SUBMITTED, task_id=job.id, submitted_at=context.wall(), generation=job, replayed=replayed
+        )
 
     async def _wait(self) -> None:
         context, store = self._context, self._store

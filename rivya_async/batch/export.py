@@ -30,6 +30,7 @@ COLUMNS: Final = (
     "purchase",
     *NUMBERS,
     "polls",
+    "replayed",
     "error_code",
     "error_type",
     "error",
@@ -88,6 +89,7 @@ def write_parquet(records: Iterable[RowRecord], target: Path) -> None:
         **dict.fromkeys(COLUMNS, pa.string()),
         **dict.fromkeys(NUMBERS, pa.float64()),
         **dict.fromkeys(INTEGERS, pa.int64()),
+        "replayed": pa.bool_(),
     }
     schema = pa.schema([(name, types[name]) for name in COLUMNS])
     remaining = iter(records)

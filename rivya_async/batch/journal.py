@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from .._core.errors import ConfigurationError, JournalError
 from .._core.http.addresses import is_loopback_host
+from .._core.masking import clean_message
 from .._engine.transfers.file_io import await_uncancellable
 from .._jobs.transitions import JobState, check_transition
 from .._sqlite_writer import CommitInterrupted, GroupCommitWriter, WriterClosed, create_private_file
@@ -38,9 +39,6 @@ T = TypeVar("T")
 
 PAGE_SIZE: Final = 500
 """Rows that are read from the journal at a time."""
-
-MAX_MESSAGE_LENGTH: Final = 2_000
-"""Characters of an error message that are stored."""
 
 COMMIT_DELAY: Final = 0.02
 """Seconds that a commit waits for more changes: a commit of thirty rows costs half as much per row as one of seven."""
@@ -94,7 +92,7 @@ class Journal:
     def update(self, record: RowRecord, **changes: Any) -> RowRecord:
         """Returns the record with these changes, and schedules writing them."""
         if changes.get("error"):
-            changes["error"] = shorten_message(changes["error"])
+            changes["error"] = clean_message(changes["error"])
         changed = record.evolve(changes)
         self.counts[record.state] -= 1
         self.counts[changed.state] += 1
@@ -218,11 +216,6 @@ def _journal_error(path: Path, error: sqlite3.Error) -> JournalError:
         f"the journal {path} cannot be read or written: {error}. Nothing more is bought until it can. Free disk space, "
         "or fix the cause, and run the batch again: it resumes where it was"
     )
-
-
-def shorten_message(text: str) -> str:
-    """Returns the message, or its beginning: a service may send one of any length for each row."""
-    return text if len(text) <= MAX_MESSAGE_LENGTH else f"{text[:MAX_MESSAGE_LENGTH]} ..."
 
 
 def _is_local(service: str) -> bool:

@@ -17,7 +17,7 @@ from .._core.errors import JournalError
 from .._core.types.generations import Amount
 from .._jobs.transitions import JobState, is_open
 from .record import RowRecord, RunRecord
-from .schema import CREDITS, SELECT_ROWS, check_version, parse_record, select_batch_id
+from .schema import CREDITS, LATEST_CREDITS, SELECT_ROWS, check_version, parse_record, select_batch_id
 
 RATE_WINDOW: Final = 120.0
 """Seconds of the past from which the rate is computed."""
@@ -46,13 +46,16 @@ class FailureReason:
 class Summary:
     """The progress of a batch. `spent` is the credits of ended jobs in all runs, `held` of open ones.
 
-    `runs` are in order. `rate` is jobs ended per second, or None without a current run or if no job ended lately.
+    `bought_earlier` is the credits of jobs that the service repeated, as they had been bought without this journal:
+    they are in neither. `runs` are in order. `rate` is jobs ended per second, or None without a current run or if no
+    job ended lately.
     """
 
     batch_id: str
     counts: Counter[JobState]
     spent: Amount
     held: Amount
+    bought_earlier: Amount
     reasons: tuple[FailureReason, ...]
     runs: tuple[RunRecord, ...]
     rate: float | None
@@ -89,8 +92,10 @@ def read_summary(path: Path, now: float) -> Summary:
     with _open_read_only(path) as connection:
         batch_id = select_batch_id(connection)
         totals = connection.execute(
-            f"SELECT state, count(*), sum(CASE WHEN final_credits IS NULL THEN 0 ELSE {CREDITS} END), "
-            f"sum(CASE WHEN final_credits IS NULL THEN {CREDITS} ELSE 0 END) FROM rows GROUP BY state"
+            "SELECT state, count(*), sum(CASE WHEN replayed THEN earlier_credits "
+            f"WHEN final_credits IS NULL THEN 0 ELSE {CREDITS} END), "
+            f"sum(CASE WHEN replayed OR final_credits IS NOT NULL THEN 0 ELSE {CREDITS} END), "
+            f"sum(CASE WHEN replayed THEN {LATEST_CREDITS} ELSE 0 END) FROM rows GROUP BY state"
         ).fetchall()
         reasons = connection.execute(
             "SELECT state, error_code, error_type, min(error), count(*) FROM rows WHERE state IN (?, ?) "
@@ -108,9 +113,10 @@ def read_summary(path: Path, now: float) -> Summary:
     is_running = bool(runs) and runs[-1].ended_at is None
     return Summary(
         batch_id=batch_id,
-        counts=Counter({JobState(state): count for state, count, _, _ in totals}),
-        spent=sum(spent for _, _, spent, _ in totals),
-        held=sum(held for _, _, _, held in totals),
+        counts=Counter({JobState(state): count for state, count, *_ in totals}),
+        spent=sum(spent for _, _, spent, _, _ in totals),
+        held=sum(held for _, _, _, held, _ in totals),
+        bought_earlier=sum(earlier for *_, earlier in totals),
         reasons=tuple(
             FailureReason(JobState(state), code, kind, text or "", count) for state, code, kind, text, count in reasons
         ),

@@ -18,9 +18,11 @@ class RowRecord:
 
     `purchase` is the number of the latest purchase, from 1, and `body` its JSON request. `expected_credits` is its
     highest known price, or None without one; `reserved_credits` is the reserved amount and `final_credits` its cost.
-    `earlier_credits` is the cost of earlier purchases. `duration` is in seconds by the clock of the service. `polls`
-    counts the polls of the job, 0 if they were not counted. `error` is the reason why the row failed or was given up,
-    or else its latest error; `error_type` is the name of its class, `error_code` the code that the service gave.
+    `earlier_credits` is the cost of earlier purchases. `replayed` is true if the job of the latest purchase had been
+    bought before, under the same key and without this journal: no run has spent anything on it. `duration` is in
+    seconds by the clock of the service. `polls` counts the polls of the job, 0 if they were not counted. `error` is the
+    reason why the row failed or was given up, or else its latest error; `error_type` is the name of its class,
+    `error_code` the code that the service gave.
     """
 
     row: Row
@@ -37,6 +39,7 @@ class RowRecord:
     reserved_credits: Amount | None = None
     final_credits: Amount | None = None
     earlier_credits: Amount = 0
+    replayed: bool = False
     urls: tuple[str, ...] = ()
     """Links to the files of the result."""
     error_code: str | None = None
@@ -67,12 +70,17 @@ class RowRecord:
         return derive_idempotency_key(self.batch_id, self.row.identity, self.row.digest, self.purchase)
 
     @property
-    def credits(self) -> Amount:
-        """The cost of all purchases; of an open one, the credits that it holds or may hold."""
+    def latest_credits(self) -> Amount:
+        """The cost of the latest purchase; of an open one, the credits that it holds or may hold."""
         latest = self.final_credits if self.final_credits is not None else self.reserved_credits
         if latest is None:
             latest = 0 if self.body is None else self.expected_credits or 0
-        return self.earlier_credits + latest
+        return latest
+
+    @property
+    def credits(self) -> Amount:
+        """The cost of all purchases, also of one that was made before. `max_spend` limits it."""
+        return self.earlier_credits + self.latest_credits
 
 
 @attrs.frozen(kw_only=True)

@@ -112,6 +112,7 @@ class RowStore:
         catalogue = await session.models.catalogue()
         try:
             request, price = self._check(catalogue)
+            check_spend(self._run.max_spend, self._run.journal.credits, price)  # before anything is uploaded
             if request.paths:
                 request = await session.files.resolve_references(request, None)
             self._purchase = {"body": encode_json(request.to_wire()).decode(), "expected_credits": price}
@@ -228,6 +229,7 @@ def new_purchase_changes(record: RowRecord) -> dict[str, Any]:
     return {
         **dict.fromkeys(forgotten.split()),
         "purchase": record.purchase + 1,
-        "earlier_credits": record.credits,
+        "replayed": False,
+        "earlier_credits": record.earlier_credits if record.replayed else record.credits,
         "polls": 0,
     }

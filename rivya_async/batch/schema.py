@@ -17,8 +17,8 @@ from .._jobs.transitions import JobState, split_error_code
 from .record import RowRecord
 from .row import Row
 
-VERSION: Final = 2
-"""Version of the tables. One of version 1 is upgraded when it is written to; journals of others are rejected."""
+VERSION: Final = 3
+"""Version of the tables. Those of earlier versions are upgraded when they are written to; later ones are rejected."""
 
 MAX_INTEGER: Final = 2**63 - 1
 """Largest integer that a column holds."""
@@ -33,15 +33,17 @@ CREATE_TABLES: Final = (
         client_request_id TEXT, state TEXT, purchase INTEGER, body TEXT, expected_credits, task_id TEXT,
         reserved_credits, final_credits, earlier_credits, urls TEXT, error_code TEXT, error TEXT, duration REAL,
         polls INTEGER, intent_at REAL, submitted_at REAL, ended_at REAL, downloaded_at REAL, files TEXT,
-        error_type TEXT
+        error_type TEXT, replayed INTEGER DEFAULT 0
     )
     """,
 )
 
-CREDITS: Final = (
-    "earlier_credits + coalesce(final_credits, reserved_credits, "
-    "CASE WHEN body IS NULL THEN NULL ELSE expected_credits END, 0)"
+LATEST_CREDITS: Final = (
+    "coalesce(final_credits, reserved_credits, CASE WHEN body IS NULL THEN NULL ELSE expected_credits END, 0)"
 )
+"""`RowRecord.latest_credits` in SQL."""
+
+CREDITS: Final = f"earlier_credits + {LATEST_CREDITS}"
 """`RowRecord.credits` in SQL."""
 
 ROW_COLUMNS: Final = ("number", "line", "name", "model", "prompt", "params", "refs", "client_request_id")
@@ -57,23 +59,25 @@ INSERT_ROW: Final = (
 SELECT_ROWS: Final = f"SELECT place, {', '.join(COLUMNS)} FROM rows"
 
 
-ADD_ERROR_TYPE: Final = (
-    "ALTER TABLE rows ADD COLUMN error_type TEXT",
-    "UPDATE rows SET error_code = split_error(error_code, state, 0), error_type = split_error(error_code, state, 1) "
-    "WHERE error_code IS NOT NULL",
-    f"PRAGMA user_version = {VERSION}",
-)
-"""Upgrades version 1, in which the error code was that of the service or the name of a class."""
+UPGRADES: Final[Mapping[int, Sequence[str]]] = {
+    1: (
+        "ALTER TABLE rows ADD COLUMN error_type TEXT",
+        "UPDATE rows SET error_code = split_error(error_code, state, 0), "
+        "error_type = split_error(error_code, state, 1) WHERE error_code IS NOT NULL",
+    ),
+    2: ("ALTER TABLE rows ADD COLUMN replayed INTEGER DEFAULT 0",),
+}
+"""Statements that make the tables of a version those of the next. Version 1 had one column for both kinds of errors."""
 
-VIEW_OF_VERSION_1: Final = (
-    f"CREATE TEMP VIEW rows AS SELECT place, identity, {', '.join(set(COLUMNS) - {'error_code', 'error_type'})}, "
-    "split_error(error_code, state, 0) AS error_code, split_error(error_code, state, 1) AS error_type FROM main.rows"
-)
-"""Shows the rows of version 1 as those of this version, where the file is only read."""
+EXPRESSIONS: Final[Mapping[int, Mapping[str, str]]] = {
+    1: {"error_code": "split_error(error_code, state, 0)", "error_type": "split_error(error_code, state, 1)"},
+    2: {"replayed": "0"},
+}
+"""Values of the columns that a version lacks, where a journal is only read."""
 
 
 def create_tables(connection: sqlite3.Connection, batch_id: str, now: float) -> None:
-    """Creates the tables in an empty file, and upgrades those of version 1."""
+    """Creates the tables in an empty file, and upgrades those of an earlier version."""
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
         with connection:
             connection.execute("BEGIN EXCLUSIVE")
@@ -81,22 +85,33 @@ def create_tables(connection: sqlite3.Connection, batch_id: str, now: float) -> 
                 connection.execute(statement)
             connection.execute("INSERT INTO batch VALUES (?, ?)", [batch_id, now])
             connection.execute(f"PRAGMA user_version = {VERSION}")
-    elif _read_version(connection) == 1:
+        return
+    version = _read_version(connection)
+    if version in UPGRADES:
         with connection:
             connection.execute("BEGIN EXCLUSIVE")
-            for statement in ADD_ERROR_TYPE:
-                connection.execute(statement)
+            for number in range(version, VERSION):
+                for statement in UPGRADES[number]:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises `JournalError` if the file is no journal of a known version. Shows one of version 1 as of this version."""
+    """Raises `JournalError` if the file is no journal of a known version. Shows an earlier one as of this version."""
     version = _read_version(connection)
-    if version == 1:
+    if version in UPGRADES:
         connection.execute("PRAGMA query_only = OFF")  # a view of this connection only; the file is not changed
-        connection.execute(VIEW_OF_VERSION_1)
+        connection.execute(_view_of(version))
         connection.execute("PRAGMA query_only = ON")
     elif version != VERSION:
         raise JournalError(f"{path} is no journal of a batch of this version. Choose another file")
+
+
+def _view_of(version: int) -> str:
+    """Returns the statement that shows the rows of an earlier version as those of this version."""
+    added = {name: text for number in range(version, VERSION) for name, text in EXPRESSIONS[number].items()}
+    values = [f"{added[name]} AS {name}" if name in added else name for name in COLUMNS]
+    return f"CREATE TEMP VIEW rows AS SELECT place, identity, {', '.join(values)} FROM main.rows"
 
 
 def _read_version(connection: sqlite3.Connection) -> int:
@@ -168,6 +183,7 @@ def parse_record(values: Sequence[Any], batch_id: str) -> RowRecord:
     row.__dict__["digest"] = digest  # cached as planned: computing it again costs time
     members = dict(zip(RECORD_COLUMNS, others, strict=True))
     members["state"] = JobState(members["state"])
+    members["replayed"] = bool(members["replayed"])
     members["urls"] = tuple(_parse_list(members["urls"]))
     members["files"] = tuple(SavedFile(**each) for each in _parse_list(members["files"]))
     return RowRecord(row=row, batch_id=batch_id, **members)

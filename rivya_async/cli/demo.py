@@ -99,7 +99,7 @@ async def _announce(session: RivyaSession, job_list: JobList, output: Output, *,
 def _write_summary(job_list: JobList, output: Output, path: Path, took: float, *, is_live: bool) -> None:
     jobs = job_list.jobs
     good = sum(job.error is None for job in jobs)
-    spent = sum(job.credits for job in jobs)
+    spent = sum(job.credits for job in jobs if not job.replayed)
     output.write_result(
         {
             "folder": str(path.parent),

@@ -26,7 +26,8 @@ LOCAL_STATUSES = {JobState.PLANNED: "waiting", JobState.INTENT: "buying"}
 class Job:
     """A job and its progress. `request` is None for a job that another process purchased: it has a task id.
 
-    `folder` is where its files are saved. `began` and `ended` are in seconds of the monotonic clock.
+    `folder` is where its files are saved. `replayed` is true if an earlier command has bought it under the same key.
+    `began` and `ended` are in seconds of the monotonic clock.
     """
 
     number: int
@@ -39,6 +40,7 @@ class Job:
     error: Exception | None = None
     folder: Path | None = None
     files: Sequence[Path] = ()
+    replayed: bool = False
     intent_at: float | None = None
     submitted_at: float | None = None
     ended_at: float | None = None

@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from .render import strip_control_characters
+from .._core.terminal_text import strip_control_characters
 
 LOG_FORMAT: Final = "%(asctime)s %(process)d %(levelname)s %(message)s"
 

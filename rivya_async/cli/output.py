@@ -11,17 +11,10 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from .._core.config import API_KEY_VARIABLE
+from .._core.terminal_text import escape_control_characters, strip_control_characters, to_one_line
 from .errors import error_message, error_to_json, suggested_command
 from .exit_codes import ExitCode
-from .render import (
-    escape_control_characters,
-    format_interrupt_summary,
-    format_lost_output,
-    interrupt_summary_to_json,
-    lost_output_to_json,
-    strip_control_characters,
-    to_one_line,
-)
+from .render import format_interrupt_summary, format_lost_output, interrupt_summary_to_json, lost_output_to_json
 from .streams import write_failure
 
 if TYPE_CHECKING:

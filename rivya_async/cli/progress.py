@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from .render import format_duration, to_one_line
+from .._core.terminal_text import to_one_line
+from .render import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
+
+from .._core.terminal_text import UNSAFE, to_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .._core.types.generations import Amount, Generation
     from .jobs import Job, JobList
-
-
-UNSAFE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that a terminal obeys, or that change the order of others, except tab and newline; lone surrogates."""
-
-
-def strip_control_characters(text: str) -> str:
-    r"""Returns the text without the characters that a terminal obeys.
-
-    >>> strip_control_characters("One\n\x1b[31mtwo")
-    'One\n[31mtwo'
-    """
-    return UNSAFE.sub("", text)
-
-
-def escape_control_characters(text: str) -> str:
-    """Returns JSON in which these characters are escapes. The value stays the same."""
-    return UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
-
-
-def to_one_line(text: str) -> str:
-    """Returns the text on one line, without the control characters that a terminal obeys."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def format_duration(value: float | None) -> str:
@@ -105,7 +83,7 @@ def job_to_json(job: Job) -> dict[str, Any]:
             "estimated_credits": job.estimated_credits,
         }
     record = generation_to_json(job.generation) if job.generation else {}
-    return {**record, **request, "files": [str(path) for path in job.files]}
+    return {**record, **request, "replayed": job.replayed, "files": [str(path) for path in job.files]}
 
 
 def format_job(job: Job) -> list[str]:
@@ -114,7 +92,8 @@ def format_job(job: Job) -> list[str]:
         return []
     record = job.generation
     took = format_duration(record.duration.total_seconds() if record.duration is not None else job.seconds)
-    parts = (record.id, record.status, record.model, format_credits(job.credits), took)
+    cost = f"{format_credits(job.credits)}, bought earlier" if job.replayed else format_credits(job.credits)
+    parts = (record.id, record.status, record.model, cost, took)
     return ["  ".join(map(to_one_line, parts)), *(f"  {place}" for place in job.files or map(to_one_line, record.urls))]
 
 
@@ -174,7 +153,7 @@ def interrupt_summary_to_json(jobs: JobList, *, is_embedded: bool) -> dict[str, 
 
 def wait_command(jobs: Iterable[Job], folder: str | None) -> str:
     """Returns the command that waits for these jobs and saves their files."""
-    options, ids = ["-o", folder] if folder else [], [str(job.task_id) for job in jobs]
+    options, ids = ["-o", folder] if folder else [], [to_one_line(str(job.task_id)) for job in jobs]
     if any(each.startswith("-") for each in ids):
         return shell_command("wait", options, *ids)
     return shell_command("wait", [*ids, *options])

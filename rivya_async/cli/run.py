@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -81,6 +81,28 @@ def termination_signals(*more: str) -> list[signal.Signals]:
     return [number for number in found if signal.getsignal(number) is not signal.SIG_IGN]
 
 
+@contextmanager
+def handle_signals(handler: Callable[[int], None], *more: str) -> Iterator[None]:
+    """Calls `handler` on the running loop for each signal that asks the process to end.
+
+    After one of them, those but SIGINT are ignored to the end of the process: shells repeat the SIGHUP of a terminal,
+    and the exit code must not depend on the time at which the second one arrives.
+    """
+    loop, received = asyncio.get_running_loop(), []
+
+    def receive(number: int, _frame: object) -> None:
+        received.append(number)
+        loop.call_soon_threadsafe(handler, number)
+
+    previous = {number: signal.signal(number, receive) for number in termination_signals(*more)}
+    try:
+        yield
+    finally:
+        for number, old in previous.items():
+            if signal.getsignal(number) is receive:  # otherwise it is ignored since an inner block has received one
+                signal.signal(number, signal.SIG_IGN if received and number != signal.SIGINT else old)
+
+
 async def _run_guarded(function: AsyncCommand, context: CommandContext, options: Mapping[str, Any]) -> int:
     """Runs the command and turns every end of it into an exit code.
 
@@ -88,24 +110,20 @@ async def _run_guarded(function: AsyncCommand, context: CommandContext, options:
     through asyncio's own handler.
     """
     task = asyncio.current_task()
-    if task is not None:
-        with suppress(NotImplementedError):  # there are no such handlers on Windows
-            for number in termination_signals():
-                asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
-    try:
-        return await function(context, **options) or ExitCode.OK
-    except asyncio.CancelledError:
-        context.output.write_interrupt_summary(context.jobs)
-        return ExitCode.INTERRUPTED
-    except (RivyaError, OSError) as error:
-        context.output.write_error(error)
-        return exit_code_for(error)
 
+    def cancel_once(_: int) -> None:
+        if task is not None and not task.cancelling():  # a second signal does not interrupt the clean-up
+            task.cancel()
 
-def _cancel_once(task: asyncio.Task[int]) -> None:
-    """Cancels the task. A second signal does not interrupt its clean-up: shells repeat the SIGHUP of a terminal."""
-    if not task.cancelling():
-        task.cancel()
+    with handle_signals(cancel_once):
+        try:
+            return await function(context, **options) or ExitCode.OK
+        except asyncio.CancelledError:
+            context.output.write_interrupt_summary(context.jobs)
+            return ExitCode.INTERRUPTED
+        except (RivyaError, OSError) as error:
+            context.output.write_error(error)
+            return exit_code_for(error)
 
 
 @contextmanager

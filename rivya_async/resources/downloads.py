@@ -16,6 +16,8 @@ from .._core.files.filename_template import FilenameTemplate
 from .._core.files.filenames import RESULT_EXTENSIONS, UNKNOWN_EXTENSION, safe_stem, stem_from_url
 from .._core.files.media_type import name_mismatch
 from .._core.http.operations import retrieve_generation
+from .._core.masking import mask_url
+from .._core.terminal_text import shorten_text
 from .._core.types.generations import Generation
 from .._engine.transfers.downloader import DownloadTarget
 from .._engine.transfers.file_io import convert_os_errors, run_in_thread_uncancellable
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from .._engine.transfers.uploader import OnProgress
 
 URL_PATTERN: Final = re.compile(r"(?i)https?://.")
-MAX_SHOWN_LENGTH: Final = 60
-"""Characters of a URL in an error message."""
 
 PLACEHOLDER_EXTENSION: Final = ".unknown"
 """An extension longer than any of a result. Names are validated with it before the first request."""
@@ -120,15 +120,10 @@ def _source_urls(source: Generation | str) -> Sequence[str]:
     for url in urls:
         if not URL_PATTERN.match(url):
             raise ConfigurationError(
-                f"{_mask_url(url)!r} is not a URL that can be downloaded: it needs http or https and a host. "
-                "For a task id, retrieve the generation and pass that"
+                f"{shorten_text(mask_url(url))!r} is not a URL that can be downloaded: it needs http or https and a "
+                "host. For a task id, retrieve the generation and pass that"
             )
     return urls
-
-
-def _mask_url(url: str) -> str:
-    """Returns the start of a URL without credentials and query."""
-    return re.sub(r"//.*@", "//", url.partition("?")[0])[:MAX_SHOWN_LENGTH]
 
 
 def _describe_missing_files(generation: Generation) -> str:

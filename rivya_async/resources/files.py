@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from .._core.catalogue.model import Model
-from .._core.errors import ConfigurationError, NotFoundError, RequestNotSentError, RivyaError, SubmitTimeoutError
+from .._core.catalogue.reference_rules import describe_reference
+from .._core.catalogue.validation import format_problems
+from .._core.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    NotFoundError,
+    RequestNotSentError,
+    RivyaError,
+    SubmitTimeoutError,
+)
 from .._core.files.filenames import EXTENSIONS, upload_filename
 from .._core.files.media_type import check_upload, detect_media_type, limit_for, size_warning
 from .._core.generation_request import FilePath, check_client_request_id
@@ -22,7 +31,7 @@ from .._engine.transfers.upload_source import open_path_source, open_source, run
 from .._engine.transfers.uploader import UploadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -57,9 +66,9 @@ class Files:
         The content is streamed, never whole in memory. `kind` (`image`, `video` or `audio`) and media type are detected
         from the content. Pass `kind` if the content does not show it, and for an MP4 that contains only sound. With
         `model`, the limits of that model apply as far as the catalogue states them. Where they are unknown, a file over
-        the documented default (contract section 8) causes a `UserWarning`: 10 MB for an image or a sound, 50 MB for a
-        video. `on_progress(sent, total)` is called, or awaited, after each chunk, in bytes. `total` is None if the size
-        is unknown. A retry counts from 0.
+        the documented default causes a `UserWarning`: 10 MB for an image or a sound, 50 MB for a video.
+        `on_progress(sent, total)` is called, or awaited, after each chunk, in bytes. `total` is None if the size is
+        unknown. A retry counts from 0.
 
         An upload costs no credits. It is retried after every transient fault, also after a lost connection when the
         file may have arrived: then an unused file may remain at the service. A source that can be read only once (an
@@ -124,15 +133,18 @@ class Files:
     async def resolve_references(self, request: GenerationRequest, deadline: float | None) -> GenerationRequest:
         """Returns the request with its paths uploaded for its model. Each content is uploaded once per session.
 
+        All paths are read and validated, and the references counted, before the first upload.
+
         Raises what `upload` raises; an ambiguous error is raised as `RequestNotSentError`, since the job was not sent.
         Raises `SubmitTimeoutError` at the deadline on the loop's clock.
         """
         limit = asyncio.timeout_at(deadline)
         try:
             async with limit:
-                uploaded = iter(
-                    await _gather_or_cancel(self._upload_reference(path, request.model) for path in request.paths)
-                )
+                preparing = (self._prepare_reference(path, request.model) for path in request.paths)
+                uploads = await _gather_or_cancel(preparing)
+                await self._check_counts(request, [upload.form.fields["kind"] for _, upload in uploads])
+                uploaded = iter(await _gather_or_cancel(self._upload_reference(*each) for each in uploads))
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -146,15 +158,31 @@ class Files:
         references = [next(uploaded) if isinstance(each, FilePath | str) else each for each in request.references]
         return attrs.evolve(request, references=references)
 
-    async def _upload_reference(self, path: FilePath | str, model: str) -> ReferenceMedia:
-        engine = self._engine()
+    async def _prepare_reference(self, path: FilePath | str, model: str) -> tuple[bytes, UploadRequest]:
+        """Returns the digest and the upload of a path. Raises if the file cannot be read or would be rejected."""
         source = await open_path_source(path)
-        upload = await self._build_upload(source, None, model)
-        stamp = source.stamp
-        digest = await engine.digests.get(stamp, lambda: run_in_thread(_file_digest, stamp.path))
-        file = await engine.uploads.get(
-            (digest, upload.form.fields["kind"], model), lambda: engine.uploader.upload(upload)
-        )
+        upload, stamp = await self._build_upload(source, None, model), source.stamp
+        return await self._engine().digests.get(stamp, lambda: run_in_thread(_file_digest, stamp.path)), upload
+
+    async def _check_counts(self, request: GenerationRequest, kinds: Sequence[str]) -> None:
+        """Raises `InvalidRequestError` if the model takes fewer references than the request has, as far as known."""
+        model = await self._get_model(request.model)
+        if (rules := model.reference_rules) is not None:
+            uploaded = iter(kinds)
+            items = [
+                {"url": "/", "kind": next(uploaded), "durationToken": "of the upload"}
+                if isinstance(each, FilePath | str)
+                else describe_reference(each)
+                for each in request.references
+            ]
+            problems = tuple(each for each in rules.problems(model.id, items) if each.reason == "count")
+            if problems:
+                raise InvalidRequestError(format_problems(model.id, problems), problems=problems)
+
+    async def _upload_reference(self, digest: bytes, upload: UploadRequest) -> ReferenceMedia:
+        engine, fields = self._engine(), upload.form.fields
+        key = (digest, fields["kind"], fields["model"])
+        file = await engine.uploads.get(key, lambda: engine.uploader.upload(upload))
         return file.as_reference()
 
     async def _build_upload(self, source: UploadSource, kind: str | None, model: str | None) -> UploadRequest:

@@ -15,7 +15,6 @@ from .._core.errors import (
     ConfigurationError,
     DownloadError,
     NotFoundError,
-    RateLimitError,
     RivyaError,
     SessionClosedError,
     WaitError,
@@ -30,6 +29,7 @@ from .._core.spend import Reservation
 from .._core.types.generations import Generation
 from .._core.types.progress import ProgressCounter
 from .._core.types.purchase_cost import Charge
+from .._core.types.record import Record
 from .._engine.bounded_map import bounded_map
 from .._engine.polling.waiters import OnUpdate, consume_updates, notify_listener, validate_listener
 from .downloads import ResultDownloads, resolve_names
@@ -365,23 +365,25 @@ class GenerationMethods:
         preflight = self._jobs.preflight
         if check:
             request = await preflight.validate(request, deadline)
-        if request.paths:
-            operations.create_generation(attrs.evolve(request, references=()), key)  # encodes params before an upload
-            request = await self._jobs.resolve_references(request, deadline)
-        operation = operations.create_generation(request, key)
+        has_paths = bool(request.paths)
+        operation = operations.create_generation(_without_paths(request) if has_paths else request, key)
         await preflight.reserve(request, key, operation.request.path, deadline)
+        if has_paths:  # everything else is checked before an upload
+            with preflight.release_on_error(key, operation.request.path):
+                request = await self._jobs.resolve_references(request, deadline)
+                operation = operations.create_generation(request, key)
+        purchase, began = operation.with_headers(), asyncio.get_running_loop().time()
         with preflight.suggestions(request), Reservation(preflight.ledger, key, operation.request.path) as reservation:
-            bought = None
-            if (limit_check := engine.jobs_limit.check()) is not None:
-                try:  # here: a coroutine of the limit would cost a quarter of a KiB per queued purchase
-                    bought = await engine.executor.execute(operation, deadline=deadline, gives_up=limit_check)
-                except RateLimitError:
-                    if not limit_check.may_wait:
-                        raise
-            if bought is None:
-                bought = await engine.jobs_limit.run(engine.executor, operation, deadline, self._record)
+            bought, headers = await engine.jobs_limit.run(
+                lambda gives_up: engine.executor.execute(purchase, deadline=deadline, gives_up=gives_up),
+                deadline,
+                self._record,
+                self._jobs.poll,
+            )
             reservation.confirm(Charge.from_generation(bought))
-        now = engine.executor.environment.wall_time()
+        now, elapsed = engine.executor.environment.wall_time(), asyncio.get_running_loop().time() - began
+        if operations.is_replay(bought, headers, elapsed=elapsed, now=now):
+            bought = attrs.evolve(bought, replayed=True)
         cost = preflight.ledger.costs.get(key)
         if cost is None or cost.final is None or cost.task_id != bought.id:  # a replay may be of an ended job
             preflight.open_jobs.add(OpenJob(bought.id, key, request.model, request.client_request_id, now))
@@ -435,6 +437,10 @@ class GenerationMethods:
 
     def _policy(self, poll: PollPolicy | None) -> PollPolicy:
         return self._jobs.poll if poll is None else validate_policy("poll", poll, self._jobs.poll)
+
+
+def _without_paths(request: GenerationRequest) -> GenerationRequest:
+    return attrs.evolve(request, references=[each for each in request.references if isinstance(each, Record)])
 
 
 def _add_notes(error: BaseException, interrupted: Iterable[str], unread: Mapping[str, int]) -> None:

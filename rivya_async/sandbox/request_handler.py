@@ -7,6 +7,7 @@ import itertools
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from email.utils import formatdate
 from http import HTTPStatus
 from operator import attrgetter
 from typing import Final
@@ -164,7 +165,8 @@ async def _send(context: RequestContext, response: ApiResponse) -> web.StreamRes
         with suppress(TimeoutError):
             async with asyncio.timeout(BODY_DRAIN_TIMEOUT):
                 await _drain_body(context, MAX_UPLOAD_BYTES)
-    headers = {"Content-Type": response.content_type, **response.headers}
+    date = formatdate(context.now, usegmt=True)
+    headers = {"Content-Type": response.content_type, "Date": date, **response.headers}
     if not response.events:
         return web.Response(body=response.body, status=response.status, headers=headers)
     stream = web.StreamResponse(status=response.status, headers={"Cache-Control": "no-cache", **headers})

@@ -55,6 +55,8 @@ class Sandbox:
     - `failure_rate`: the probability, from 0 to 1, that a job fails. A job whose prompt contains "[fail]" always fails.
     - `rate_limit`: requests per key in a window of `rate_window` seconds; None, the default, is no limit. The service
       has a limit, which is not documented.
+    - `max_running_jobs`: further purchases of an account are answered 429 while so many of its jobs run; None, the
+      default, is no limit. It can be changed while the sandbox runs: `sandbox.service_state.max_running_jobs`.
     - `api_key`: the main key; derived from the seed by default.
     - `allow_local_webhooks`: permits webhooks with plain http and on this machine, which the service rejects. Events
       are delivered while the sandbox runs, to this machine only; `speed` divides the delays between attempts.
@@ -86,6 +88,7 @@ class Sandbox:
         failure_rate: float = 0.0,
         rate_limit: int | None = None,
         rate_window: float = DEFAULT_RATE_WINDOW,
+        max_running_jobs: int | None = None,
         api_key: str | None = None,
         allow_local_webhooks: bool = False,
         link_lifetime: float | None = None,
@@ -105,6 +108,7 @@ class Sandbox:
             speed=speed,
             failure_rate=failure_rate,
             link_lifetime=link_lifetime,
+            max_running_jobs=max_running_jobs,
             store=self._store,
         )
         """Accounts, API keys and tasks."""

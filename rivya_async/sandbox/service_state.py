@@ -12,6 +12,7 @@ import json
 import math
 import random
 import threading
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -109,7 +110,8 @@ class ServiceState:
     """Accounts, API keys and tasks; loaded from `store` and written to it. `now` is in epoch seconds throughout.
 
     `speed` divides queue and processing times; `failure_rate` is the probability that a task fails; `link_lifetime` is
-    the validity of result links in seconds, None for ever. Tasks are never removed.
+    the validity of result links in seconds, None for ever. `max_running_jobs` limits the running tasks of each account,
+    also while the service runs. Tasks are never removed.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class ServiceState:
         speed: float = 1.0,
         failure_rate: float = 0.0,
         link_lifetime: float | None = None,
+        max_running_jobs: int | None = None,
         store: StateStore | None = None,
     ) -> None:
         if not speed > 0:
@@ -134,6 +137,7 @@ class ServiceState:
         self.speed = speed
         self.failure_rate = failure_rate
         self.link_lifetime = link_lifetime
+        self.max_running_jobs = max_running_jobs
         self.store = store or StateStore()
         self.accounts = {account.id: account for account in self.store.load(Account)}
         """Accounts by id."""
@@ -142,6 +146,7 @@ class ServiceState:
         self.tasks: dict[str, Task] = {}
         """Tasks by id."""
         self._refunds: list[tuple[float, str, Task]] = []
+        self._running: defaultdict[str, list[float]] = defaultdict(list)  # ends of running tasks by account
         self._refund_lock = threading.Lock()
         for task in self.store.load(Task):
             self._register_task(task)
@@ -165,6 +170,7 @@ class ServiceState:
 
         Draws the same number of random values for every task, so that one task does not change the next.
         """
+        self._check_jobs_limit(account_id, now)
         price = self.reserve(account_id, model, now, params)
         self.charge(account_id, price)
         task_id = f"task_{self._rng.getrandbits(80):020x}"
@@ -187,6 +193,13 @@ class ServiceState:
         self._register_task(task)
         self.store.put(task.id, task)
         return task
+
+    def _check_jobs_limit(self, account_id: str, now: float) -> None:
+        running = self._running[account_id]
+        while running and running[0] <= now:
+            heapq.heappop(running)
+        if self.max_running_jobs is not None and len(running) >= self.max_running_jobs:
+            raise ApiError("rate_limited", f"{len(running)} jobs are running, which is the limit. Wait for one to end.")
 
     def reserve(self, account_id: str, model: Model, now: float, params: Mapping[str, Any] | None = None) -> int:
         """Reserves the price of a purchase and returns it.
@@ -219,6 +232,7 @@ class ServiceState:
 
     def _register_task(self, task: Task) -> None:
         self.tasks[task.id] = task
+        heapq.heappush(self._running[task.account_id], task.ends_at)
         if task.failure is not None:
             heapq.heappush(self._refunds, (task.ends_at, task.id, task))
 

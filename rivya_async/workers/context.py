@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import attrs
 
 from .._core.errors import ConfigurationError
+from .._core.terminal_text import to_one_line
 from .._engine.shutdown import ShutdownRequested
 from .._jobs.backoff import Backoff
 
@@ -26,21 +27,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def escape_message(record: logging.LogRecord) -> bool:
-    """Escapes the control characters in a log message: it may contain texts of the service and of Redis."""
+def clean_log_message(record: logging.LogRecord) -> bool:
+    """Puts a log message on one line of printable characters: it may contain texts of the service and of Redis."""
     message = record.getMessage()
     if not message.isprintable():
-        record.msg, record.args = escape_controls(message), None
+        record.msg, record.args = to_one_line(message), None
     return True
 
 
-def escape_controls(text: str) -> str:
-    """Returns a text with control characters, line and paragraph separators and invisible ones as escapes."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-
-
 LOG: Final = logging.getLogger("rivya_async.workers")
-LOG.addFilter(escape_message)
+LOG.addFilter(clean_log_message)
 
 CONTEXT_KEY: Final = "rivya_worker_context"
 """The attribute of a broker's state that holds the `WorkerContext`."""
@@ -48,7 +44,9 @@ CONTEXT_KEY: Final = "rivya_worker_context"
 
 @attrs.define(kw_only=True)
 class WorkerContext:
-    """One per open session. `counters` count events: bought, succeeded, failed, dead, returned (to the queue).
+    """One per open session.
+
+    `counters` count events: bought, replayed (bought earlier), succeeded, failed, dead, returned (to the queue).
 
     Files are saved inside `download_root` only; without it in any folder, if `trusts_messages`, or else in none.
     """

@@ -136,7 +136,7 @@ class SharedJobStore:
     async def _move(self, state: JobState, expected: Set[JobState], **changes: Any) -> None:
         """Moves the record, and creates it again where the store has lost it: a paid job must not be forgotten."""
         store, key, message = self._context.store, self._message.key, self._message
-        names = ("intent_at", "submitted_at", "task_id", "generation")
+        names = ("intent_at", "submitted_at", "task_id", "generation", "replayed")
         kept = {name: value for name in names if (value := getattr(self.record, name)) is not None}
         self.record = await store.advance(key, {*expected, None}, state, **{**kept, **changes})
         if self.record.state is JobState.PLANNED and message.request is None:  # it was purchased elsewhere
@@ -168,7 +168,7 @@ class SharedJobStore:
         """Counts and logs a step, and adds a dead letter for an abandoned job."""
         worker_context, record = self._context, self.record
         if is_result:
-            event = "bought" if state is JobState.SUBMITTED else state.value
+            event = state.value if state is not JobState.SUBMITTED else "replayed" if record.replayed else "bought"
             worker_context.counters[event] += self._message.request is not None
             self._log(logging.INFO, event)
         elif state is JobState.PLANNED and error is not None:

@@ -34,7 +34,8 @@ class JobRecord:
 
     `deliveries` counts the deliveries of its message. `intent_at` is the time at which its purchase was about to be
     sent, `submitted_at` that of its response, `ended_at` and `downloaded_at` those of its end and its files.
-    `generation` is the latest response of the service. `error` is why the job failed, was abandoned or was not saved,
+    `generation` is the latest response of the service. `replayed` is true if the job had been bought under the same key
+    before. `error` is why the job failed, was abandoned or was not saved,
     `error_type` the name of that error's class, `error_code` the code that the service gave, and `status` the HTTP
     status of a rejection.
     """
@@ -53,6 +54,8 @@ class JobRecord:
     generation: Generation | None = None
     files: tuple[SavedFile, ...] = ()
     """Saved files."""
+    replayed: bool = False
+    """True if the key had bought the job before."""
     error_code: str | None = None
     error_type: str | None = None
     error: str | None = None
@@ -95,6 +98,7 @@ class JobRecord:
             "task_id": self.task_id,
             "model": None if job is None else job.model,
             "credits": None if job is None or not job.is_terminal else job.final_credits,
+            "replayed": self.replayed,
             "urls": [] if job is None else list(job.urls),
             "files": [attrs.asdict(file) for file in self.files],
             "error_code": self.error_code,

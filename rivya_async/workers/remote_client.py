@@ -11,6 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import attrs
 from redis.exceptions import RedisError
 from taskiq.exceptions import SendTaskError
 
@@ -132,7 +133,7 @@ class RemoteJobClient:
         """
         message = JobMessage(key=idempotency_key, request=request)
         try:
-            record = await self._enqueue_and_wait(message, _purchase_is_decided)
+            is_new, record = await self._enqueue_and_wait(message, _purchase_is_decided)
         except asyncio.CancelledError:
             with suppress(TimeoutError):
                 async with asyncio.timeout(WITHDRAW_TIMEOUT):
@@ -144,7 +145,7 @@ class RemoteJobClient:
             raise error_from_record(record)
         self._keys_by_task_id[record.task_id] = message.key
         self._session.prices.observe(request, Charge.from_generation(record.generation).reserved, record.task_id)
-        return record.generation
+        return attrs.evolve(record.generation, replayed=record.replayed or not is_new)
 
     async def wait_for(self, generation_or_task_id: Generation | str, *, raise_on_failure: bool = True) -> Generation:
         """Has a worker wait for a job and returns its terminal record.
@@ -158,7 +159,7 @@ class RemoteJobClient:
         record = None if key is None else await self._wait_until(key, _has_ended)
         if record is None or record.state is JobState.WITHDRAWN:  # bought by another process, or lost by the store
             message = JobMessage.from_wait_arguments({"task_id": task_id})
-            record = await self._enqueue_and_wait(message, _has_ended)
+            _, record = await self._enqueue_and_wait(message, _has_ended)
         if record.state is JobState.DEAD or record.generation is None:
             raise error_from_record(record)
         return raise_if_failed(record.generation) if raise_on_failure else record.generation
@@ -166,7 +167,7 @@ class RemoteJobClient:
     async def save(self, job: Generation, folder: os.PathLike[str], name: str) -> Sequence[SavedFile]:
         """Has a worker save the files of an ended job in a folder of the worker. Raises `DownloadError`."""
         message = JobMessage.from_wait_arguments({"task_id": job.id, "download_to": str(folder), "name": name})
-        record = await self._enqueue_and_wait(message, lambda record: bool(record.files) or record.error is not None)
+        _, record = await self._enqueue_and_wait(message, lambda record: bool(record.files) or record.error is not None)
         if not record.files:
             raise DownloadError(record.error or "the files were not saved: the worker gave no reason")
         return record.files
@@ -186,27 +187,29 @@ class RemoteJobClient:
 
     # --- enqueueing ---------------------------------------------------------------------------------------------------
 
-    async def _enqueue_and_wait(self, message: JobMessage, condition: Condition) -> JobRecord:
+    async def _enqueue_and_wait(self, message: JobMessage, condition: Condition) -> tuple[bool, JobRecord]:
         self._messages[message.key] = message
         try:
-            await self._enqueue(message)
-            return await self._wait_until(message.key, condition)
+            is_new = await self._enqueue(message)
+            return is_new, await self._wait_until(message.key, condition)
         finally:
             self._messages.pop(message.key, None)
 
-    async def _enqueue(self, message: JobMessage) -> None:
-        """Enqueues a message unless a worker has the job already, or it has ended."""
+    async def _enqueue(self, message: JobMessage) -> bool:
+        """Enqueues a message. Returns False if a worker has the job already, or it has ended."""
         if self._is_stopped:
             raise RequestNotSentError("the client was stopped: nothing was bought")
         task = self._worker.generate if message.request is not None else self._worker.wait
         try:
-            if await self._worker.register(message.key):
+            is_new = await self._worker.register(message.key)
+            if is_new:
                 await task.kiq(**message.to_arguments())
         except RedisError as error:
             raise RequestNotSentError(f"registering the job failed, nothing was bought: {error}") from error
         except SendTaskError as error:
             reason = f"the broker did not accept the job, or its reply was lost: {error.__cause__}"
             raise OutcomeUnknownError(reason, idempotency_key=message.key) from error
+        return is_new
 
     async def _withdraw(self, keys: Sequence[str]) -> None:
         advance = self._worker.store.advance

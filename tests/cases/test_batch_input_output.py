@@ -16,9 +16,9 @@ import pytest
 
 from rivya_async import Progress, RivyaSession
 from rivya_async._core.errors import ConfigurationError, DownloadError
+from rivya_async._core.masking import MAX_MESSAGE_LENGTH
 from rivya_async.batch import Batch, InvalidRow, JobState, Manifest, Row, RowRecord
 from rivya_async.batch.export import write_csv
-from rivya_async.batch.journal import MAX_MESSAGE_LENGTH, shorten_message
 from rivya_async.batch.journal_reader import read_summary
 from rivya_async.cli.exit_codes import ExitCode
 from rivya_async.cli.main import main
@@ -128,12 +128,13 @@ async def test_journals_are_private_and_their_messages_short(tmp_path: Path) -> 
     try:
         async with Batch.open(tmp_path / "a.journal") as batch:
             await batch.add([Row(number=1, line=1, model="z-image", prompt="A kite")])
+            (record,) = [record async for record in batch.records()]
+            assert len(batch._journal.update(record, error="x" * 10**7).error or "") <= MAX_MESSAGE_LENGTH
             modes = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.iterdir()}
     finally:
         os.umask(old)
     assert set(modes.values()) == {0o600}
     assert "a.journal.lock" in modes
-    assert len(shorten_message("x" * 10**7)) < MAX_MESSAGE_LENGTH + 10
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="needs another user")

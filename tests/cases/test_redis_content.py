@@ -400,8 +400,9 @@ async def test_a_journal_of_version_1_is_read_and_upgraded(tmp_path: Path) -> No
     path = tmp_path / "kites.journal"
     with closing(sqlite3.connect(path)) as connection, connection:
         create_tables(connection, "kites", 1.0)
-        for line in ("ALTER TABLE rows DROP COLUMN error_type", "PRAGMA user_version = 1"):
-            connection.execute(line)
+        for name in ("error_type", "replayed"):
+            connection.execute(f"ALTER TABLE rows DROP COLUMN {name}")
+        connection.execute("PRAGMA user_version = 1")
         insert = (
             "INSERT INTO rows (place, identity, digest, number, line, model, params, refs, state, purchase, "
             "earlier_credits, urls, error_code, error, polls, files) "
@@ -421,5 +422,5 @@ async def test_a_journal_of_version_1_is_read_and_upgraded(tmp_path: Path) -> No
     }
     with closing(sqlite3.connect(path)) as connection:
         create_tables(connection, "kites", 2.0)
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
     assert [(each.error_code, each.error_type) for each in read_records(path)] == expected

@@ -25,16 +25,20 @@ from rivya_async import (
     DownloadError,
     Generation,
     GenerationRequest,
+    InvalidRequestError,
     NotFoundError,
     OpenJob,
     PollPolicy,
     RetryPolicy,
     RivyaError,
     RivyaSession,
+    SpendLimitError,
     SubmitTimeoutError,
     WaitTimeoutError,
 )
 from rivya_async._engine.environment import Environment
+from rivya_async.batch import Batch, Row
+from rivya_async.sandbox import Sandbox
 
 KEY: Final = "rvya_sk_" + "0" * 32
 FAST: Final = PollPolicy(first=0.05, base=0.05, cap=0.1, floor=0.02)
@@ -390,6 +394,77 @@ async def test_arguments_are_checked_before_references_are_uploaded(arguments: d
         with pytest.raises(ConfigurationError):
             await session.generate("z-image", "x", references=[str(picture)], **arguments)
     assert requests == []
+
+
+PNG: Final = b"\x89PNG\r\n\x1a\n" + bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("model", "names", "caps", "error"),
+    [
+        ("qwen-image", ["kite.png"], {"max_spend": 0}, SpendLimitError),
+        ("qwen-image", ["kite.png"], {"max_reserved": 0}, SpendLimitError),
+        ("qwen-image", ["kite.png", "kite.png"], {}, InvalidRequestError),  # it takes one reference
+        ("z-image", ["kite.png"], {}, InvalidRequestError),  # it takes none
+        ("flux-2-pro", ["kite.png", "missing.png"], {}, ConfigurationError),
+        ("flux-2-pro", ["kite.png", "."], {}, ConfigurationError),
+        ("flux-2-pro", ["kite.png", "notes.txt"], {}, ConfigurationError),
+        ("flux-2-pro", ["kite.png", "empty.png"], {}, InvalidRequestError),
+        ("flux-2-pro", ["kite.png", "large.png"], {}, InvalidRequestError),
+    ],
+)
+async def test_caps_and_files_are_checked_before_references_are_uploaded(
+    model: str, names: list[str], caps: dict[str, Any], error: type[Exception], tmp_path: Path
+) -> None:
+    """C22"""
+    (tmp_path / "kite.png").write_bytes(PNG)
+    (tmp_path / "notes.txt").write_text("kites")
+    (tmp_path / "empty.png").touch()
+    with (tmp_path / "large.png").open("wb") as large:
+        large.write(PNG)
+        large.truncate(64 * 1024**2)
+    async with Sandbox() as sandbox, RivyaSession(sandbox.api_key, base_url=sandbox.base_url, **caps) as session:
+        for check in (True, False):
+            with pytest.raises(error):
+                await session.submit(model, "x", references=[tmp_path / name for name in names], check=check)
+        assert (sandbox.request_log.count("POST /api/v1/files"), sandbox.request_log.purchases) == (0, 0)
+        assert (session.spend.total, session.open_jobs) == (0, ())
+
+
+async def test_batch_checks_its_cap_before_references_are_uploaded(tmp_path: Path) -> None:
+    """C22"""
+    (tmp_path / "kite.png").write_bytes(PNG)
+    async with (
+        Sandbox() as sandbox,
+        RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session,
+        Batch.open(tmp_path / "kites.journal") as batch,
+    ):
+        await batch.add([Row(number=1, line=1, model="qwen-image", prompt="x", references=[tmp_path / "kite.png"])])
+        (record,) = [record async for record in batch.run(session, max_spend=0)]
+        assert (record.state, type(batch.halted)) == ("planned", SpendLimitError)
+        assert sandbox.request_log.count("POST /api/v1/files") == 0
+
+
+@pytest.mark.parametrize("ends", ["rejected", "cancelled", "timeout"])
+async def test_failed_upload_returns_the_reserved_credits(ends: str, tmp_path: Path) -> None:
+    """C22"""
+    (tmp_path / "kite.png").write_bytes(PNG)
+    async with Sandbox() as sandbox, RivyaSession(sandbox.api_key, base_url=sandbox.base_url, max_spend=20) as session:
+        if ends == "rejected":
+            sandbox.faults.add(route="POST /api/v1/files", status=413)
+        else:
+            sandbox.faults.add(route="POST /api/v1/files", delay=60)
+        timeout = 1.0 if ends == "timeout" else None
+        buying = asyncio.create_task(
+            session.generate("qwen-image", "x", references=[tmp_path / "kite.png"], timeout=timeout)
+        )
+        if ends == "cancelled":
+            while session.spend.reserved == 0:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.01)
+            buying.cancel()
+        await asyncio.wait([buying])
+        assert buying.cancelled() or isinstance(buying.exception(), RivyaError)
+        assert (session.spend.total, len(session.spend), sandbox.request_log.purchases) == (0, 0, 0)
 
 
 async def test_generate_saves_files_or_raises_a_download_error_with_the_task_id(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from rivya_async.cli.render import (
     interrupt_summary_to_json,
     purchase_command,
     record_to_json,
-    to_one_line,
 )
 from tests.cli.cli_kit import parse
 
@@ -44,10 +43,6 @@ from tests.cli.cli_kit import parse
 )
 def test_format_duration(value: float | None, text: str) -> None:
     assert format_duration(value) == text
-
-
-def test_to_one_line_drops_control_characters() -> None:
-    assert to_one_line("a\n\tb \x1b[2J\x07 c") == "a b [2J c"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rivya_async._core.http.addresses import is_local_host, is_public, parse_address
+from rivya_async._core.http.addresses import is_local_host, is_private_address, is_public, parse_address
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,14 @@ def test_names_are_not_addresses(text: str) -> None:
 )
 def test_local_hosts(host: str, local: bool) -> None:
     assert is_local_host(host) is local
+
+
+@pytest.mark.parametrize(
+    ("host", "private"),
+    [
+        *[(host, True) for host in ("0x7f000001", "0X7F.1", "0177.0.0.1", "1", "127.0.0.1.", "localhost.", "")],
+        *[(host, False) for host in ("8.8.8.8", "a.example", "0x7f.example", "1.example.", "0xyz")],
+    ],
+)
+def test_numbers_are_private_addresses(host: str, private: bool) -> None:
+    assert is_private_address(host) is private

@@ -87,6 +87,14 @@ def test_resume_offset(head: Response, offset: int | None) -> None:
     assert resume_offset(head, *FIVE_OF_TEN) == offset
 
 
+@pytest.mark.parametrize("part", ["bytes 5-4/10", "bytes 5-10/10", "bytes 5-9/9", "bytes */10", "items 5-9/10", ""])
+def test_invalid_range_is_no_part(part: str) -> None:
+    head = response(206, Content_Range=part, ETag='"1"')
+    assert resume_offset(head, ResourceVersion('"1"', 10), 5) is None
+    assert resource_version(head).total is None
+    assert resume_offset(response(206, Content_Range="bytes 5-9/*", ETag='"1"'), ResourceVersion('"1"', 10), 5) == 5
+
+
 def test_resumes_same_date() -> None:
     version = ResourceVersion(OLD, 10)
     assert resume_offset(response(206, Content_Range="bytes 5-9/10", Last_Modified=OLD, Date=NOW), version, 5) == 5

@@ -217,3 +217,16 @@ def test_delay_is_always_finite(limit: RateLimit | None, steps: list[tuple[str, 
         assert math.isfinite(wait)
         assert wait <= max(0.0, held - now) + pace + 12.0 + 1e-6
         assert not (controller.is_unlimited and wait)
+
+
+@pytest.mark.parametrize("limit", [None, RateLimit(100)])
+def test_forgotten_rate_is_that_before_the_first_rejection(limit: RateLimit | None) -> None:
+    controller = RateController(limit)
+    for second in range(5):
+        controller.on_success(100.0 + second / 10, 99.0)
+    controller.on_rate_limited(101.0, 100.9, 0.5)
+    controller.forget_rate()
+    assert controller.delay(101.0) > 0
+    controller.on_request(110.0, 0.5)
+    assert controller.is_unlimited is (limit is None)
+    assert controller.delay(110.02) == 0

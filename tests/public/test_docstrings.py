@@ -100,7 +100,7 @@ def class_docstrings(path: str, value: object) -> Iterator[tuple[str, str]]:
 
 def test_public_docstrings_cite_nothing_that_users_lack() -> None:
     """N18"""
-    citation = re.compile(r"contract section|assumption \d|in_sandbox|\[\d+(, ?\d+)*\]")
+    citation = re.compile(r"contract\s+section|assumption \d|in_sandbox|\[\d+(, ?\d+)*\]")
     example = re.compile(r"^ *(>>>|\.\.\. ).*$", re.MULTILINE)
     found = [
         f"{path}: {match[0]}" for path, text in public_docstrings() if (match := citation.search(example.sub("", text)))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from multidict import CIMultiDict
-from rivya_async.sandbox.task import Task
 
 from rivya_async._core.errors import OutcomeUnknownError, RequestNotSentError
 from rivya_async._core.http.messages import Response
 from rivya_async.sandbox.responses import ApiResponse, error_body
+from rivya_async.sandbox.service_state import Task
 
 if TYPE_CHECKING:
     from .network import Exchange, Network

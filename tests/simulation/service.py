@@ -13,19 +13,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 from multidict import CIMultiDict
-from rivya_async.sandbox.router import Router
-from rivya_async.sandbox.task import Task
 
 from rivya_async.sandbox.api import ROUTES, Api
 from rivya_async.sandbox.api_keys import ApiKey, RateLimiter, generate_api_key
 from rivya_async.sandbox.catalogue import MODELS_FILE, Catalogue, parse_catalogue
 from rivya_async.sandbox.faults.registry import FaultRegistry
 from rivya_async.sandbox.media.request import Artifact
-from rivya_async.sandbox.request_context import RequestContext
+from rivya_async.sandbox.request_context import RequestContext, Router
 from rivya_async.sandbox.request_handler import RequestHandler
 from rivya_async.sandbox.responses import ApiError, ApiResponse
 from rivya_async.sandbox.results import encode_with_links, result_names
-from rivya_async.sandbox.service_state import ServiceState
+from rivya_async.sandbox.service_state import ServiceState, Task
 from rivya_async.testing.virtual_time import EPOCH
 
 from .simulator import SimulationFailure, Simulator
@@ -79,7 +77,7 @@ class _Files:
     async def get(self, task: Task, name: str) -> Artifact:
         if name not in result_names(task):
             raise ApiError("not_found", "This task has no such file.")
-        return Artifact(self.content(task.id, self.version[task.id]), "image/png", ".png")
+        return Artifact(self.content(task.id, self.version[task.id]), "image/png")
 
     def content(self, task_id: str, version: int) -> bytes:
         """Returns the bytes of one version of the file. All versions have the same length."""
@@ -123,8 +121,8 @@ class Service:
         with mock.patch("rivya_async.sandbox.api.load_catalogue", _catalogue):
             self.api = Api(state)
         self.files = _Files(simulator.seed, random.Random(f"{simulator.seed}/sizes"))
-        self.api.generations.cache = self.files  # type: ignore[assignment]  # the same interface
-        self.api.generations.on_create = self._on_create
+        self.api.result_cache = self.files  # type: ignore[assignment]  # the same interface
+        self.api.webhooks.schedule_event = self._on_create  # type: ignore[method-assign]  # sent by `webhooks.py`
         self.on_create: list[Callable[[Task], None]] = []
         faults = FaultRegistry([route.name for route in ROUTES])
         self._handler = RequestHandler(self.api, faults, RateLimiter(rate_limit, rate_window), self.now)

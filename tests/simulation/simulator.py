@@ -149,6 +149,11 @@ class Process:
     def start(self, main: Coroutine[Any, Any, Any]) -> None:
         with self.running():
             self.main = self.loop.create_task(main)
+        self.main.add_done_callback(self._on_main_done)
+
+    def _on_main_done(self, main: asyncio.Task[Any]) -> None:
+        if not main.cancelled() and (error := main.exception()) is not None and not self.loop.closing:
+            self.simulator.fail("no error of a callback", f"{self.name} ends with {error!r}")
 
     def is_ready(self) -> bool:
         return (

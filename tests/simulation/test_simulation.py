@@ -19,13 +19,11 @@ CHUNKS = 20
 SEEDS_PER_CHUNK = 25
 
 FOUND_BY = {
-    147: "a poll is not a read of the job",
-    151: "a purchase that waits for a running job names no other job when the session closes",
-    174: "a cancelled map names the keys of its purchases in flight",
-    251: "a purchase that is answered without a task id is repeated under its key",
-    695: "a cancelled map loses no job that has ended and was not yielded",
+    55: "a purchase that is answered without a task id is repeated under its key",
+    321: "a purchase that waits for a running job names no other job when the session closes",
+    1491: "a request that was granted before a stop does not count twice",
 }
-"""Seeds that failed once, with the behaviour that they need."""
+"""Seeds that find a fault again, each with the behaviour that it needs."""
 
 TRACES = """
 import logging, sys

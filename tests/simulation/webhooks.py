@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from multidict import CIMultiDict
-from rivya_async.sandbox.task import Task, encode_generation
 
 from rivya_async._core.http.messages import Response
 from rivya_async._core.http.operations import read_generation
+from rivya_async.sandbox.service_state import Task
 
 from .network import Network
 from .simulator import Process
@@ -36,7 +36,7 @@ class Webhooks:
             self._network.note(fault)
         delay = {"webhook late": value * 60.0, "webhook at once": 0.0}.get(kind, self._network.latency())
         if kind == "webhook of an older state":
-            self._deliver_at(task, task.created_at, delay + value * 20.0, encode_generation(task, "queued"))
+            self._deliver_at(task, task.created_at, delay + value * 20.0, task.encode("queued"))
         if kind == "webhook without links":
             record = json.loads(self._network.service.read(task, task.ends_at))
             self._deliver_at(task, task.ends_at, delay, json.dumps({**record, "result": None}).encode())

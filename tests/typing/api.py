@@ -43,6 +43,7 @@ from rivya_async import (
     PollDetails,
     PollPolicy,
     PriceEstimate,
+    Progress,
     PurchaseCost,
     RateLimitError,
     ReferenceMedia,
@@ -74,6 +75,7 @@ from rivya_async import (
 )
 from rivya_async.blocking import BlockingSession
 from rivya_async.otel import Telemetry
+from rivya_async.progress import ProgressBar
 from rivya_async.receiver import STANDARD_WEBHOOKS, RivyaScheme, WebhookReceiver, WebhookResponse, verify
 from rivya_async.sandbox import Fault, Sandbox
 from rivya_async.testing import FakeRequest, FakeResponse, FakeService, FakeTransport, run
@@ -422,6 +424,21 @@ async def in_tests_without_sockets() -> None:
 
 def in_virtual_time() -> None:
     assert_type(run(asyncio.sleep(600, "later")), str)
+
+
+async def showing_progress(session: RivyaSession, blocking: BlockingSession, jobs: list[Generation]) -> None:
+    async def report(progress: Progress) -> None:
+        assert_type(progress.rate, float | None)
+
+    with ProgressBar("kites", total=3) as bar:
+        async for outcome in session.map([GenerationRequest("z-image", "x")], on_progress=bar):
+            assert_type(outcome, Outcome)
+        for ended in blocking.as_completed(jobs, on_progress=bar):
+            assert_type(ended, Generation)
+        await session.download(jobs[0], "out/", on_progress=bar)
+    async for job in session.as_completed(jobs, on_progress=report):
+        assert_type(job, Generation)
+    session.map([], on_progress=5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 def without_an_event_loop(key: str | None, prompts: list[str]) -> None:

@@ -37,11 +37,12 @@ class LearnedPrices:
 
     `dump()` and `load()` transfer them to another process.
 
-    >>> async def price_of_quality(session):
-    ...     await session.generate("ideogram-v3", "A red kite", params={"rendering_speed": "QUALITY"})
-    ...     model = await session.models.retrieve("ideogram-v3")
-    ...     return model.estimate_credits("A blue whale", {"rendering_speed": "QUALITY"}).kind
-    >>> in_sandbox(price_of_quality)
+    >>> async def main():
+    ...     async with RivyaSession() as session:
+    ...         await session.generate("ideogram-v3", "A red kite", params={"rendering_speed": "QUALITY"})
+    ...         model = await session.models.retrieve("ideogram-v3")
+    ...         return model.estimate_credits("A blue whale", {"rendering_speed": "QUALITY"}).kind
+    >>> asyncio.run(main())
     'learned'
     """
 

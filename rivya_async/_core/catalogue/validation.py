@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Final
 
+from ..terminal_text import shorten_text
 from ..types.generations import ValidationProblem
 
 MAX_SUGGESTED_NAMES: Final = 12
@@ -13,9 +14,6 @@ MAX_SUGGESTED_NAMES: Final = 12
 
 MAX_COMPARED_LENGTH: Final = 100
 """Maximum number of compared characters of a name: the time of a comparison grows with their square."""
-
-MAX_SHOWN_LENGTH: Final = 60
-"""Maximum length of a value in a message, in characters."""
 
 
 def closest_matches(name: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -54,7 +52,7 @@ def shorten(value: object) -> str:
         text = repr(value)
     except ValueError:  # an integer of thousands of digits
         return f"so long a value of type {type(value).__name__}"
-    return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}..."
+    return shorten_text(text)
 
 
 def unknown_model_problem(model_id: str, known: Iterable[str]) -> ValidationProblem:

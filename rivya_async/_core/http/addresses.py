@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeAlias
 
 NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
+NUMBER_PATTERN: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+"""Last label of a host that resolvers take for an address: a decimal, octal or hexadecimal number."""
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -33,13 +37,15 @@ def is_private_address(host: str) -> bool:
 
     False for any other name, and for a public address.
 
-    >>> [is_private_address(host) for host in ("127.0.0.1", "0177.0.0.1", "127.0.0.1.", "8.8.8.8", "a.example")]
+    >>> [is_private_address(host) for host in ("127.0.0.1", "0177.0.0.1", "0x7f000001", "8.8.8.8", "a.example")]
     [True, True, True, False, False]
     """
     address = parse_address(host)
     if address is not None:
         return not is_public(address)
-    return not any(map(str.isalpha, host)) or host.lower().rstrip(".").rpartition(".")[2] == "localhost"
+    last_label = host.lower().rstrip(".").rpartition(".")[2]
+    is_number = NUMBER_PATTERN.fullmatch(last_label) is not None or not any(map(str.isalpha, host))
+    return is_number or last_label == "localhost"
 
 
 def is_loopback_host(host: str) -> bool:

@@ -24,6 +24,7 @@ from ..errors import (
     ResponseDecodeError,
 )
 from ..masking import MAX_BODY_LENGTH, clean_body, clean_message, mask_secrets, mask_url, mask_urls
+from ..terminal_text import to_one_line
 from . import serialization
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def _strip_tags(page: str) -> str:
 def _one_line(text: str, secrets: Iterable[str]) -> str:
     """Returns the start of a text in one line of printable characters, without the secrets."""
     text = mask_urls(mask_secrets(text[:MAX_TEXT_LENGTH], secrets))
-    line = " ".join("".join(each if each.isprintable() else " " for each in text[: 4 * MAX_BODY_LENGTH]).split())
+    line = to_one_line(text[: 4 * MAX_BODY_LENGTH])
     return line if len(line) <= MAX_BODY_LENGTH else f"{line[: MAX_BODY_LENGTH - 3]}..."
 
 

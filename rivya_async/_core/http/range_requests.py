@@ -62,8 +62,8 @@ def resume_offset(response: Response, version: ResourceVersion, received: int) -
     """
     if response.status != PARTIAL_CONTENT:
         return 0
-    content_range = CONTENT_RANGE_PATTERN.fullmatch(response.headers.get("Content-Range", ""))
-    if content_range is None or int(content_range[1]) != received or is_encoded(response):
+    content_range = _content_range(response)
+    if content_range is None or content_range[0] != received or is_encoded(response):
         return None
     current = resource_version(response)
     is_same = current.validator == version.validator is not None and current.total in {None, version.total}
@@ -86,9 +86,18 @@ def is_encoded(response: Response) -> bool:
     return response.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}
 
 
+def _content_range(response: Response) -> tuple[int, int | None] | None:
+    """Returns the first position of a part and the total length, if known; None for an invalid range (section 14.4)."""
+    found = CONTENT_RANGE_PATTERN.fullmatch(response.headers.get("Content-Range", ""))
+    if found is None:
+        return None
+    first, last, total = int(found[1]), int(found[2]), None if found[3] == "*" else int(found[3])
+    return (first, total) if first <= last and (total is None or last < total) else None
+
+
 def _total_length(response: Response) -> int | None:
     if response.status == PARTIAL_CONTENT:
-        content_range = CONTENT_RANGE_PATTERN.fullmatch(response.headers.get("Content-Range", ""))
-        return int(content_range[3]) if content_range is not None and content_range[3] != "*" else None
+        content_range = _content_range(response)
+        return None if content_range is None else content_range[1]
     length = response.headers.get("Content-Length", "")
     return int(length) if CONTENT_LENGTH_PATTERN.fullmatch(length) else None

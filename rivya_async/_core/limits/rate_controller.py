@@ -184,6 +184,10 @@ class RateController:
         self.ignores_purchases = False
         """True while purchases are rejected for the number of running jobs, which says nothing about the rate."""
 
+    def forget_rate(self) -> None:
+        """Forgets the estimated rate, since the last 429 may not have been for the rate. The delay after it remains."""
+        self._adaptive_rate = AdaptiveRate(math.inf if self._limit is None else self._limit.per_second)
+
     @property
     def is_down(self) -> bool:
         """True if the service is considered down: requests are probes."""

@@ -95,6 +95,8 @@ class Generation(Record):
     """Reason for a failed job."""
     request_id: str | None = attrs.field(default=None, eq=False, repr=False)
     """Id of the request that returned this snapshot, for the support of the service, if it sends one."""
+    replayed: bool = attrs.field(default=False, eq=False, repr=False)
+    """True in the response to a purchase that bought nothing, since its key had bought the job before."""
     extra: Mapping[str, Any] = extra_fields()
     """Members that this version of the SDK does not know."""
 

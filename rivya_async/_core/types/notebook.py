@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import attrs
 
+from ..terminal_text import shorten_text
+
 LINK: Final = re.compile(r"https?://[^\s<>\"'`\\]+", re.IGNORECASE)
 """Text that becomes a link. Other schemes, such as `javascript:`, remain text."""
 
@@ -103,8 +105,8 @@ def _player_html(link: object, kind: object, name: str) -> str:
 def _value_html(value: Any) -> str:
     if isinstance(value, str):
         if LINK.fullmatch(value) is not None:
-            return f'<a href="{escape(value)}" {REL}>{escape(_shorten(value.partition("?")[0]))}</a>'
-        return escape(_shorten(value))
+            return f'<a href="{escape(value)}" {REL}>{escape(shorten_text(value.partition("?")[0], MAX_TEXT))}</a>'
+        return escape(shorten_text(value, MAX_TEXT))
     if isinstance(value, list | tuple):
         return ", ".join(_value_html(_name(member)) for member in value)
     if attrs.has(type(value)):
@@ -115,13 +117,13 @@ def _value_html(value: Any) -> str:
         )
     if isinstance(value, datetime):
         return escape(value.isoformat(" ", "seconds"))
-    return "" if value is None else escape(_shorten(str(dict(value) if isinstance(value, Mapping) else value)))
+    return (
+        ""
+        if value is None
+        else escape(shorten_text(str(dict(value) if isinstance(value, Mapping) else value), MAX_TEXT))
+    )
 
 
 def _name(member: Any) -> Any:
     """Returns the name of a record in a list, such as the key of a param; other values are kept."""
     return next((getattr(member, name) for name in ("key", "id", "content") if hasattr(member, name)), member)
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."

@@ -8,6 +8,7 @@ import aiohttp
 
 from ..._core.errors import ConfigurationError, OutcomeUnknownError, RequestNotSentError, RivyaError
 from ..._core.masking import mask_url
+from ..._core.terminal_text import shorten_text
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -62,12 +63,7 @@ def _describe_error(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answered with {error.status} {error.message}"
     if isinstance(error, aiohttp.ClientResponseError):
-        return _shorten(error.message) or "not a valid HTTP response"
+        return shorten_text(error.message, MAX_SHOWN_LENGTH) or "not a valid HTTP response"
     if isinstance(error, TimeoutError):
         return "it took too long"
-    return _shorten(str(error)) or "no reason given"
-
-
-def _shorten(text: str) -> str:
-    """Returns the start of a message of aiohttp, which may quote the data that it could not read."""
-    return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}..."
+    return shorten_text(str(error), MAX_SHOWN_LENGTH) or "no reason given"

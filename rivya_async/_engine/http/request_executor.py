@@ -159,8 +159,12 @@ class RequestExecutor:
                         started, counted, reached = self._loop.time(), 1, progress()
                     state = AttemptState(counted, self._loop.time() - started, ambiguous)
                     ambiguous = ambiguous or may_have_been_processed(request, error)
-                    decision = self._decide(error, request, state, deadline, limiter.rate_controller)
-                    if isinstance(decision, GiveUp) or (gives_up is not None and gives_up(error)):
+                    decision = (
+                        GiveUp("the caller waits for another reason to try again")
+                        if gives_up is not None and gives_up(error)
+                        else self._decide(error, request, state, deadline, limiter.rate_controller)
+                    )
+                    if isinstance(decision, GiveUp):
                         raise final_error(error, ambiguous=ambiguous) from error.__cause__
                     self._notify_retry(request, sent, decision, error)
                     await self._back_off(decision.delay)

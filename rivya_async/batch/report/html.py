@@ -58,7 +58,8 @@ class _Page:
     folder: Path
     is_small: bool
     spent: Amount
-    held: Amount
+    held: Amount = 0
+    bought_earlier: Amount = 0
     runs: Sequence[RunRecord]
     embeds_files: bool = False
 
@@ -77,6 +78,7 @@ def write_report(journal: Path, target: Path) -> None:
         is_small=summary.rows <= MAX_SMALL,
         spent=summary.spent,
         held=summary.held,
+        bought_earlier=summary.bought_earlier,
         runs=summary.runs,
     )
     with closing(read_records(journal)) as records:
@@ -91,7 +93,6 @@ def write_contact_sheet(records: Sequence[RowRecord], run: RunRecord, target: Pa
         folder=target.absolute().parent,
         is_small=len(records) <= MAX_SMALL,
         spent=sum(record.credits for record in records),
-        held=0,
         runs=[run],
         embeds_files=True,
     )
@@ -132,6 +133,7 @@ def _write_page(page: _Page, records: Iterable[RowRecord], target: Path) -> None
                     isSmall=page.is_small,
                     spent=page.spent,
                     held=page.held,
+                    earlier=page.bought_earlier,
                     runs=[[run.started_at, run.ended_at] for run in page.runs],
                 ),
                 rows=rows,
@@ -158,7 +160,7 @@ def _row(page: _Page, record: RowRecord, preview: Preview, target_folder: Path) 
         params=[[name, _to_text(value)] for name, value in row.params.items()],
         state=str(record.state),
         task=record.task_id,
-        credits=record.credits,
+        credits=record.earlier_credits if record.replayed else record.credits,
         buys=record.purchase,
         took=record.duration,
         polls=record.polls,

@@ -85,6 +85,7 @@ function showTotals() {
   if (open) totals.push(["Open", formatNumber(open)]);
   totals.push(["Credits", formatNumber(facts.spent ?? 0)]);
   if (facts.held) totals.push(["Held", formatNumber(facts.held)]);
+  if (facts.earlier) totals.push(["Bought earlier", formatNumber(facts.earlier)]);
   if (runSeconds > 0) totals.push(["Time", formatSeconds(runSeconds)]);
   $("totals").append(...totals.map((total) => createElement("div", {}, ...createTerm(total))));
   const kinds = countValues(rows.flatMap((row) => (row.files || []).map((file) => file[1])));

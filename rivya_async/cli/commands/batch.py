@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import signal
 import tempfile
-from contextlib import aclosing, contextmanager, nullcontext, suppress
+from contextlib import aclosing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -26,7 +26,7 @@ from ..errors import exit_code_for
 from ..exit_codes import ExitCode
 from ..options import FILE, FOLDER, POSITIVE, KeyValue, broker_options, price_file_option, read_stdin_bytes
 from ..render import format_credits, pluralize
-from ..run import termination_signals
+from ..run import handle_signals
 from ..run_jobs import check_writable, ensure_dir
 from ..session_factory import price_file as use_price_file
 from .batch_journal import check_target, export, report, retry, status, write_report_page, write_summary
@@ -303,7 +303,7 @@ def _write_plan(planned: PlanResult, output: Output) -> None:
 @contextmanager
 def _stop_on_signal(batch: Batch, backend: ExecutionBackend, output: Output) -> Iterator[list[int]]:
     """Lets the first Ctrl-C or SIGTERM stop the batch gracefully, the second end the command. Yields the signals."""
-    loop, task, received = asyncio.get_running_loop(), asyncio.current_task(), []
+    task, received = asyncio.current_task(), []
 
     def stop(number: int) -> None:
         received.append(number)
@@ -317,13 +317,5 @@ def _stop_on_signal(batch: Batch, backend: ExecutionBackend, output: Output) -> 
         backend.stop()
         batch.stop()
 
-    numbers = termination_signals("SIGINT")
-    with suppress(NotImplementedError):  # there are no such handlers on Windows
-        for number in numbers:
-            loop.add_signal_handler(number, stop, number)
-    try:
+    with handle_signals(stop, "SIGINT"):
         yield received
-    finally:
-        with suppress(NotImplementedError):
-            for number in numbers:
-                loop.remove_signal_handler(number)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from ..._core.errors import ConfigurationError
+from ..._core.terminal_text import to_one_line
 from ..._engine.environment import Environment
 from ...batch import Batch, JobState
 from ...batch.export import atomic_write, write_csv, write_json_lines, write_parquet
@@ -18,7 +19,7 @@ from ...batch.journal_reader import read_records, read_summary, require_journal
 from ..batch_progress import STATES, format_counts
 from ..command import command
 from ..options import FILE
-from ..render import format_credits, format_duration, pluralize, to_one_line
+from ..render import format_credits, format_duration, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -120,6 +121,8 @@ def _format_summary(summary: Summary, *, downloads: bool) -> str:
         f"  {format_counts(summary.counts)}",
         f"  {format_credits(summary.spent)} spent, {format_credits(summary.held)} held",
     ]
+    if summary.bought_earlier:
+        lines[-1] += f", {format_credits(summary.bought_earlier)} of jobs that had been bought earlier"
     if not summary.runs:
         lines.append("  it has not been run")
     elif summary.rate is not None:
@@ -144,6 +147,7 @@ def _summary_to_json(summary: Summary) -> dict[str, Any]:
         "counts": {str(state): summary.counts[state] for state in STATES},
         "spent": summary.spent,
         "held": summary.held,
+        "bought_earlier": summary.bought_earlier,
         "rate": summary.rate,
         "seconds_left": summary.seconds_left,
         "reasons": [

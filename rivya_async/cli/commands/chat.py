@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ..._core.errors import ConfigurationError, RivyaError
+from ..._core.terminal_text import to_one_line
 from ..command import command
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
 from ..options import TEXT, key_option
-from ..render import format_credits, pluralize, record_to_json, shell_command, to_one_line
+from ..render import format_credits, pluralize, record_to_json, shell_command
 
 if TYPE_CHECKING:
     from ..._core.types.chat import ChatCompletion, ChatSession

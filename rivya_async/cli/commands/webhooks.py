@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ..._core.terminal_text import to_one_line
 from ..command import RivyaGroup, command
 from ..exit_codes import ExitCode
 from ..options import POSITIVE
-from ..render import record_to_json, to_one_line
+from ..render import record_to_json
 from .webhook_delivery import sign
 
 if TYPE_CHECKING:
