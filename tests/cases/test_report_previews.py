@@ -135,6 +135,6 @@ async def test_uploads_to_the_sandbox_open_no_other_file(tmp_path: Path, playlis
     (tmp_path / "secret.mp3").write_bytes(media("mp3"))
     path = tmp_path / "upload"
     path.write_text(playlist.format("secret.mp3"))
-    for mime_type in uploads.FILE_TYPES:
+    for mime_type in [name for name, file_type in uploads.FILE_TYPES.items() if file_type.demuxer]:
         with pytest.raises(ApiError):
             await asyncio.to_thread(uploads.measure_duration, path, mime_type)
