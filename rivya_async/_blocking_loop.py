@@ -41,6 +41,8 @@ class Caller:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(function(*args))
+                except StopIteration as error:  # no future accepts it
+                    future.set_exception(RuntimeError(f"a callback raised {error!r}"))
                 except Exception as error:  # noqa: BLE001 - raised in the coroutine that waits for the result
                     future.set_exception(error)
 
@@ -136,9 +138,14 @@ class BlockingLoop:
             if self._closed:
                 raise SessionClosedError("this session is closed: create a new BlockingSession")
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._run, args=[self._loop], name="rivya-session", daemon=True)
-                self._thread.start()
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=self._run, args=[loop], name="rivya-session", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the system permits no more threads
+                    loop.close()
+                    raise
+                self._loop, self._thread = loop, thread
             return asyncio.run_coroutine_threadsafe(main(), self._loop)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from .._core.errors import OutcomeUnknownError, RateLimitError, RivyaError, SessionClosedError, SubmitTimeoutError
 from .._core.http.retry import retry_after_of, retry_delay
+from .http.call_errors import final_error
 from .http.request_limiter import SESSION_CLOSED
 
 if TYPE_CHECKING:
@@ -90,16 +91,21 @@ class JobsLimit:
         while True:
             try:
                 is_try = await self._admit(deadline, wait)
-            except SubmitTimeoutError:
+            except RivyaError as error:
+                raise _after(unknown, error) from error.__cause__
+            except asyncio.CancelledError as error:
                 if unknown is not None:
-                    raise unknown from None
+                    error.add_note(
+                        "the service may have bought the job: repeat the call under "
+                        f"idempotency_key={unknown.idempotency_key!r}"
+                    )
                 raise
             sent_at, is_limited = self._loop.time(), False
             try:
                 result = await purchase(gives_up)
             except RivyaError as error:
                 if not self._on_error(error, sent_at, is_limited=is_limited):
-                    raise
+                    raise _after(unknown, error) from error.__cause__
                 unknown = error if isinstance(error, OutcomeUnknownError) else unknown  # an earlier attempt may count
             else:
                 self._on_accepted(is_try=is_try)
@@ -162,8 +168,9 @@ class JobsLimit:
         self._limit = max(len(self._open_jobs), 1)
 
     def _delay(self, retry_after: float | None) -> float:
-        """Returns the seconds until the next try. Equal jitter: a full one would try too often."""
-        return retry_delay(self._retry, max(self._rejections - 1, 0), 0.5 + self._uniform() / 2, retry_after)
+        """Returns the seconds until the next try. Equal jitter: a full one, or a `Retry-After` of 0, is too short."""
+        delay = retry_delay(self._retry, max(self._rejections - 1, 0), 0.5 + self._uniform() / 2)
+        return delay if retry_after is None else max(delay, min(retry_after, self._retry.cap))
 
     def _is_rate_limit(self) -> bool:
         """Returns True if the service has rejected polls since the first 429, and answered none."""
@@ -201,6 +208,14 @@ async def _acquire(lock: asyncio.Lock, deadline: float | None) -> None:
             await lock.acquire()
     except TimeoutError:
         raise _timeout_error() from None
+
+
+def _after(unknown: OutcomeUnknownError | None, error: RivyaError) -> RivyaError:
+    """Returns the error to raise, which has the key if an earlier attempt may have been processed."""
+    if unknown is None or error is unknown:
+        return error
+    error.idempotency_key = unknown.idempotency_key
+    return final_error(error, ambiguous=True)
 
 
 def _timeout_error() -> SubmitTimeoutError:

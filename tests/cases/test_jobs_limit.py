@@ -12,6 +12,7 @@ import pytest
 from rivya_async import (
     Generation,
     GenerationRequest,
+    OutcomeUnknownError,
     PollPolicy,
     RateLimitError,
     RetryPolicy,
@@ -188,3 +189,49 @@ async def test_workers_wait(shared_redis: RedisServer) -> None:
         results = [(await task.wait_result(timeout=120)).return_value for task in tasks]
         assert [result["state"] for result in results] == ["succeeded"] * JOBS
         assert sandbox.request_log.purchases == JOBS
+
+
+async def test_purchase_in_doubt_stays_in_doubt_under_a_limit() -> None:
+    async with Sandbox(speed=0.5) as sandbox:
+        session = session_for(sandbox, max_spend=10)
+        await session.submit("z-image", "Kite 1")
+        sandbox.faults.add(route=SUBMIT, nth=1, drop=True, act=True)  # bought, but the response is lost
+        sandbox.faults.add(route=SUBMIT, status=429, code="rate_limited")
+        submit = asyncio.create_task(session.submit("z-image", "Kite 2", idempotency_key="order-2"))
+        await wait_for_rejection(sandbox)
+        await session.aclose()
+        with pytest.raises(OutcomeUnknownError) as raised:
+            await submit
+        assert raised.value.idempotency_key == "order-2"
+        assert sandbox.request_log.purchases == 2
+        assert session.spend.reserved == 2
+
+
+async def test_cancelled_purchase_in_doubt_names_its_key() -> None:
+    async with Sandbox(speed=0.5) as sandbox, session_for(sandbox) as session:
+        await session.submit("z-image", "Kite 1")
+        sandbox.faults.add(route=SUBMIT, nth=1, drop=True, act=True)
+        sandbox.faults.add(route=SUBMIT, status=429, code="rate_limited")
+        submit = asyncio.create_task(session.submit("z-image", "Kite 2", idempotency_key="order-2"))
+        await wait_for_rejection(sandbox)
+        polls = sandbox.request_log.count(POLL)
+        async with asyncio.timeout(60):
+            while sandbox.request_log.count(POLL) < polls + 2:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.01)
+        submit.cancel()
+        with pytest.raises(asyncio.CancelledError) as raised:
+            await submit
+        assert "order-2" in " ".join(raised.value.__notes__)
+
+
+async def test_retry_after_zero_causes_no_burst() -> None:
+    async with Sandbox(speed=0.5) as sandbox, session_for(sandbox) as session:
+        await session.submit("z-image", "Kite 1")
+        sandbox.faults.add(route=SUBMIT, status=429, code="rate_limited", retry_after="0")
+        submit = asyncio.create_task(session.submit("z-image", "Kite 2"))
+        async with asyncio.timeout(60):
+            while sandbox.request_log.count(POLL) < 20:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.01)
+        assert sandbox.request_log.count(SUBMIT) < sandbox.request_log.count(POLL)
+        submit.cancel()
+        await asyncio.wait([submit])

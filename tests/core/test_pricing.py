@@ -530,3 +530,15 @@ def test_estimate_never_exceeds_its_bounds(jobs: list[tuple[dict[str, Any]]]) ->
         assert estimate.credits is not None
         assert estimate.max_credits is not None
         assert estimate.credits <= price <= estimate.max_credits
+
+
+def test_outdated_loaded_price_lowers_no_cap() -> None:
+    old = LearnedPrices()
+    old.observe(GenerationRequest("m", "A kite"), 1, "task_1")
+    prices = LearnedPrices()
+    prices.load(old.dump())
+    model = Model("m", billing_type="FIXED", base_credits=5)
+    bind_prices(model, prices)
+    assert model.estimate_credits("A kite").max_credits == 5
+    prices.observe(GenerationRequest("m", "A kite"), 1, "task_2")
+    assert model.estimate_credits("A kite").max_credits == 1

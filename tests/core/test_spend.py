@@ -463,3 +463,19 @@ def test_reservation_is_confirmed_or_released() -> None:
     with pytest.raises(InsufficientCreditsError), Reservation(ledger, "b", GENERATIONS_PATH):
         raise REJECTED
     assert (ledger.reserved, list(ledger.costs)) == (5, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("record", "reserved", "final"),
+    [
+        (Generation("task_1", "queued"), None, None),
+        (Generation("task_1", "queued", "m", 3), 3, None),
+        (Generation("task_1", "succeeded", "m", 3), 3, 3),
+        (Generation("task_1", "succeeded", "m", 3, 2), 3, 2),
+        (Generation("task_1", "succeeded"), None, None),
+        (Generation("task_1", "failed", "m", 3), 3, 0),
+    ],
+)
+def test_omitted_amounts_of_a_record(record: Generation, reserved: int | None, final: int | None) -> None:
+    charge = Charge.from_generation(record)
+    assert (charge.reserved, charge.final) == (reserved, final)

@@ -251,3 +251,20 @@ def test_process_ends_without_close(sandbox: Sandbox, code: str, lines: int) -> 
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "succeeded\n" * lines)
+
+
+def test_stop_iteration_of_a_callback_is_raised(session: BlockingSession) -> None:
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        session.generate("z-image", "A kite", on_update=lambda _: next(iter([])))
+
+
+def test_call_after_a_failed_start_begins_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with BlockingSession(sandbox.api_key, base_url=sandbox.base_url) as session:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            with pytest.raises(RuntimeError, match="new thread"):
+                session.credits.retrieve()
+        assert session.credits.retrieve().current_credits

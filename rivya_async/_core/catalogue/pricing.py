@@ -71,6 +71,7 @@ class _KnownPrice:
     lowest: Amount
     highest: Amount
     length: int | None = None
+    is_loaded: bool = False
 
     def covers(self, job: _PricedJob) -> bool:
         """Returns True if a job costs at most as much, as far as the order of its values is known."""
@@ -156,8 +157,9 @@ class _PricedJob:
         if not any(each.covers(self) for each in seen):
             return PriceEstimate(lowest, "lower_bound", f"{source}, whose texts were shorter")
         if lowest == highest:
-            return PriceEstimate(lowest, "learned", source, highest)
-        return PriceEstimate(lowest, "lower_bound", f"{source}: {lowest} to {format_amount(highest)}", highest)
+            return PriceEstimate(lowest, "learned", source, self._highest(seen))
+        known = f"{source}: {lowest} to {format_amount(highest)}"
+        return PriceEstimate(lowest, "lower_bound", known, self._highest(seen))
 
     def _estimate_without_base(self) -> PriceEstimate:
         least = self._highest_lower_bound(0)
@@ -175,7 +177,12 @@ class _PricedJob:
         """Returns the highest price known for the model, if a known price is at least that of this job."""
         if not any(each.covers(self) for each in self._known):
             return None
-        return max(each.highest for each in self._known)
+        return self._highest(self._known)
+
+    def _highest(self, prices: list[_KnownPrice]) -> Amount:
+        """Returns the highest of these prices, and of the catalogue's if one was loaded: it may be outdated."""
+        is_loaded = any(each.is_loaded for each in prices)
+        return max(*(each.highest for each in prices), self.base if is_loaded and self.base is not None else 0)
 
     def _complete(self, values: Values) -> dict[str, str]:
         """Returns the values with the defaults of params that were left out."""
@@ -188,7 +195,7 @@ class _PricedJob:
     def _learned_prices(self, learned: LearnedPrices) -> Iterator[_KnownPrice]:
         for values, price in learned.prices_of(self.model.id):
             length = None if self.base is not None else price.longest
-            yield _KnownPrice(self._complete(values), price.lowest, price.highest, length)
+            yield _KnownPrice(self._complete(values), price.lowest, price.highest, length, price.is_loaded)
 
 
 def price_params(model: PricedModel, names: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -53,11 +53,12 @@ class Charge(Record):
     def from_generation(cls, generation: Generation) -> Self:
         """Returns the charge of a job; `final` is set once the job has ended.
 
-        An amount that cannot be read is missing. The reserved credits then count as final.
+        A response may omit an amount, which reads as 0, or state one that cannot be read. Without the reserved credits
+        the price before the purchase counts. Without the final credits a succeeded job costs its reserved credits.
         """
-        extra = generation.extra
-        reserved = None if "reserved_credits" in extra else generation.reserved_credits
-        final = reserved if "final_credits" in extra else generation.final_credits
+        reserved = generation.reserved_credits or None
+        final = reserved if generation.succeeded or "final_credits" in generation.extra else 0
+        final = generation.final_credits or final
         return cls(GENERATIONS_PATH, generation.id, reserved, final if generation.is_terminal else None)
 
     @classmethod

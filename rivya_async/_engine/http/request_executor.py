@@ -200,7 +200,8 @@ class RequestExecutor:
             result = self._decode(operation, response)
         except RivyaError as error:
             mask_error(error, self._secrets)
-            if not (request.idempotency_key and self._limiter.rate_controller.ignores_purchases):
+            is_jobs_limit = isinstance(error, RateLimitError) and request.idempotency_key is not None
+            if not (is_jobs_limit and self._limiter.rate_controller.ignores_purchases):
                 self._update_rate_controller(limiter or self._limiter, started, error)
             self._notify_attempt(request, number, started, response, error=error, context=context)
             raise
