@@ -121,7 +121,7 @@ def _source_urls(source: Generation | str) -> Sequence[str]:
         if not URL_PATTERN.match(url):
             raise ConfigurationError(
                 f"{shorten_text(mask_url(url))!r} is not a URL that can be downloaded: it needs http or https and a "
-                "host. For a task id, retrieve the generation and pass that"
+                "host. For a task id, pass the record of session.generations.retrieve(task_id)"
             )
     return urls
 

@@ -542,3 +542,8 @@ def test_outdated_loaded_price_lowers_no_cap() -> None:
     assert model.estimate_credits("A kite").max_credits == 5
     prices.observe(GenerationRequest("m", "A kite"), 1, "task_2")
     assert model.estimate_credits("A kite").max_credits == 1
+
+
+def test_params_in_place_of_the_prompt_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="pass params"):
+        Model("m").estimate_credits({"duration": "10"})  # type: ignore[arg-type]  # the mistake

@@ -206,7 +206,7 @@ class Model(_PricedRecord):
 
         Booleans and numbers of a select become the documented string: `5` becomes `"5"`, `False` becomes `"false"`. A
         number given as a string becomes a number if that is exact. Keys are never renamed, unknown keys not touched.
-        Raises `ConfigurationError` if `params` is not a mapping.
+        Raises `ConfigurationError` if `prompt` is not a string or `params` is not a mapping.
 
         >>> ratio = ModelParam("duration", "select", options=("5", "10"))
         >>> Model("kling-2-6", params=(ratio,)).coerce({"duration": 5, "other": 5})
@@ -239,12 +239,14 @@ class Model(_PricedRecord):
         model of a session also uses the prices that its session has learned from its purchases, and those in `prices`.
         `METERED` and `TOKEN_BASED` prices are only known from purchases.
 
-        Raises `ConfigurationError` if `params` is not a mapping.
+        Raises `ConfigurationError` if `prompt` is not a string or `params` is not a mapping.
 
         >>> estimate = Model("z-image", billing_type="FIXED", base_credits=1).estimate_credits()
         >>> estimate.credits, estimate.kind
         (1, 'exact')
         """
+        if prompt is not None and not isinstance(prompt, str):
+            raise ConfigurationError(f"prompt must be a string, not {type(prompt).__name__}: pass params=... by name")
         if params is not None and not isinstance(params, Mapping):
             raise ConfigurationError(f"params must be a mapping, not {type(params).__name__}")
         return estimate_price(self, prompt, params or {}, len(references), self._prices)
