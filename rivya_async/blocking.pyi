@@ -202,8 +202,9 @@ class BlockingGenerations:
         Yields an `Outcome` for each, as they end or, with `ordered`, in the order of the requests. No failure ends the
         others; the outcome of a purchased job has its record, also if the wait failed. An error of the source is raised
         after the outcomes of all requests taken from it. Leaving the loop early cancels the rest; purchased jobs go on
-        at the service, and a warning names the ended ones that were not yielded. `check` is that of `submit`; `timeout`
-        in seconds bounds each job, as in `generate`.
+        at the service, and a warning names the ended ones that were not yielded. A `CancelledError` has notes with
+        their ids, and with the keys of purchases in flight. `check` is that of `submit`; `timeout` in seconds bounds
+        each job, as in `generate`.
 
         `on_progress` is called, or awaited, with a `Progress` at the start and before each outcome is yielded. If
         `requests` has a length, the requests that were not started count as open. Its exceptions end the loop.
@@ -442,8 +443,9 @@ class BlockingSession:
         Yields an `Outcome` for each, as they end or, with `ordered`, in the order of the requests. No failure ends the
         others; the outcome of a purchased job has its record, also if the wait failed. An error of the source is raised
         after the outcomes of all requests taken from it. Leaving the loop early cancels the rest; purchased jobs go on
-        at the service, and a warning names the ended ones that were not yielded. `check` is that of `submit`; `timeout`
-        in seconds bounds each job, as in `generate`.
+        at the service, and a warning names the ended ones that were not yielded. A `CancelledError` has notes with
+        their ids, and with the keys of purchases in flight. `check` is that of `submit`; `timeout` in seconds bounds
+        each job, as in `generate`.
 
         `on_progress` is called, or awaited, with a `Progress` at the start and before each outcome is yielded. If
         `requests` has a length, the requests that were not started count as open. Its exceptions end the loop.
