@@ -43,8 +43,6 @@ class OpenJobs:
     def __init__(self) -> None:
         self._jobs: dict[str, OpenJob] = {}
         self._is_reported = False
-        self.ended = 0
-        """Number of jobs that have ended."""
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -60,8 +58,8 @@ class OpenJobs:
 
     def on_generation(self, generation: Generation) -> None:
         """Removes a job that has ended."""
-        if generation.is_terminal and self._jobs.pop(generation.id, None) is not None:
-            self.ended += 1
+        if generation.is_terminal:
+            self._jobs.pop(generation.id, None)
 
     def closing_warning(self) -> str | None:
         """Returns the warning for the end of the session; None the second time, and without open jobs."""

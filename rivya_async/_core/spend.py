@@ -89,11 +89,11 @@ class SpendSummary(Mapping[str, PurchaseCost]):
 
 @attrs.define
 class _PendingReservation:
-    """Purchases in progress under one key, which share one price and one request."""
+    """Purchases in progress under one key, of which one can be made: the highest price counts."""
 
     price: Amount
     request: GenerationRequest | None = None
-    count: int = 1
+    count: int = 0
     may_have_bought: bool = False
 
 
@@ -124,7 +124,7 @@ class SpendLedger:
     def needs_price(self, key: str, path: str = GENERATIONS_PATH) -> bool:
         """Returns True if a purchase under this key needs a price: there is a cap, and the key is not counted yet."""
         is_capped = self._max_spend is not None or self._max_reserved is not None
-        return is_capped and not self._is_counted(key, path) and (path, key) not in self._pending
+        return is_capped and not self._is_counted(key, path)
 
     def reserve(
         self,
@@ -133,18 +133,19 @@ class SpendLedger:
         path: str = GENERATIONS_PATH,
         request: GenerationRequest | None = None,
     ) -> None:
-        """Reserves the price of a purchase before it is sent; the same key counts once.
+        """Reserves the price of a purchase before it is sent; the same key counts once, with its highest price.
 
         `price` may be None if `needs_price` is false. The price of `request` is learned when the purchase is confirmed.
         Raises `SpendLimitError` without a reservation.
         """
-        if (path, key) in self._pending:
-            self._pending[path, key].count += 1
-            return
+        pending = self._pending.get((path, key)) or _PendingReservation(0, request)
         amount = price if self.needs_price(key, path) and price is not None else 0
+        amount = max(amount - pending.price, 0)
         self._check_cap("max_spend", self._max_spend, self.reserved + self.final, amount)
         self._check_cap("max_reserved", self._max_reserved, self.reserved, amount)
-        self._pending[path, key] = _PendingReservation(amount, request)
+        self._pending[path, key] = pending
+        pending.count += 1
+        pending.price += amount
         self.reserved += amount
 
     def confirm(self, key: str, charge: Charge) -> None:

@@ -33,9 +33,9 @@ class JobsLimit:
     1. A purchase that is rejected while jobs are open is not retried at once. As many jobs as are open then are assumed
        to be the limit: a purchase is sent when one of them has ended.
     2. Jobs of other sessions count too, and the limit may be one of requests. So the purchase that has waited longest
-       also tries again after each delay of the retry policy.
+       also probes it after each delay of the retry policy.
     3. The limit is confirmed once a poll was answered between two rejections. An unconfirmed limit is forgotten when
-       such a try succeeds. The 429 is raised if polls are rejected too, after `max_attempts`.
+       such a probe succeeds. The 429 is raised if polls are rejected too, after `max_attempts`.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class JobsLimit:
         self._retry = retry
         self._uniform = uniform
         self._loop = asyncio.get_running_loop()
-        self._turn = asyncio.Lock()  # of the purchase that has waited longest
+        self._queue = asyncio.Lock()  # held by the purchase that has waited longest
         self._in_flight = 0
         self._attempt_ended = asyncio.Event()
         self._limit: int | None = None
@@ -62,7 +62,7 @@ class JobsLimit:
         self._rejected_at = 0.0
         self._poll_counts = (0, 0)  # at the first rejection
         self._answered_polls = 0  # at the last rejection
-        self._next_try = 0.0
+        self._next_probe = 0.0
 
     async def run(
         self,
@@ -81,16 +81,16 @@ class JobsLimit:
             await self._wait_for_end(deadline, on_end, poll)
 
         unknown: OutcomeUnknownError | None = None
-        is_limited = False  # by the error of the latest attempt
+        is_jobs_limit = False  # by the error of the latest attempt
 
         def gives_up(error: RivyaError) -> bool:
-            nonlocal is_limited
-            is_limited = isinstance(error, RateLimitError) and bool(self._open_jobs)
-            return is_limited
+            nonlocal is_jobs_limit
+            is_jobs_limit = isinstance(error, RateLimitError) and bool(self._open_jobs)
+            return is_jobs_limit
 
         while True:
             try:
-                is_try = await self._admit(deadline, wait)
+                is_probe = await self._admit(deadline, wait)
             except RivyaError as error:
                 raise _after(unknown, error) from error.__cause__
             except asyncio.CancelledError as error:
@@ -100,15 +100,15 @@ class JobsLimit:
                         f"idempotency_key={unknown.idempotency_key!r}"
                     )
                 raise
-            sent_at, is_limited = self._loop.time(), False
+            sent_at, is_jobs_limit = self._loop.time(), False
             try:
                 result = await purchase(gives_up)
             except RivyaError as error:
-                if not self._on_error(error, sent_at, is_limited=is_limited):
+                if not self._on_error(error, sent_at, is_jobs_limit=is_jobs_limit):
                     raise _after(unknown, error) from error.__cause__
                 unknown = error if isinstance(error, OutcomeUnknownError) else unknown  # an earlier attempt may count
             else:
-                self._on_accepted(is_try=is_try)
+                self._on_accepted(is_probe=is_probe)
                 return result
             finally:
                 self._in_flight -= 1
@@ -116,42 +116,46 @@ class JobsLimit:
 
     async def _admit(self, deadline: float | None, wait: Callable[[], Awaitable[None]]) -> bool:
         """Waits until a purchase may be sent. Returns True if it is sent although no job has ended."""
-        is_try = False
-        if self._limit is not None or self._turn.locked():
-            await _acquire(self._turn, deadline)
+        is_probe = False
+        if self._limit is not None or self._queue.locked():
+            await _acquire(self._queue, deadline)
             try:
-                while not self._is_below_limit() and not is_try:
-                    if self._loop.time() >= self._next_try:
-                        is_try = True
-                        self._next_try = self._loop.time() + self._delay(None)  # for the next one
+                while not self._is_below_limit() and not is_probe:
+                    if self._loop.time() >= self._next_probe:
+                        is_probe = True
+                        self._next_probe = self._loop.time() + self._delay(None)  # for the next one
                     else:
                         await wait()
             finally:
-                self._turn.release()
+                self._queue.release()
         self._in_flight += 1
-        return is_try
+        return is_probe
 
     def _is_below_limit(self) -> bool:
         return self._limit is None or len(self._open_jobs) + self._in_flight < self._limit
 
-    def _on_accepted(self, *, is_try: bool) -> None:
+    def _on_accepted(self, *, is_probe: bool) -> None:
         if self._limit is None:
             return
-        if is_try and not self._is_confirmed:
-            self._limit = None
+        if is_probe and not self._is_confirmed:
+            self._forget_limit()
             return
         self._limit = max(self._limit, len(self._open_jobs) + 1)
-        if is_try:  # more may be accepted
-            self._rejections, self._next_try = 0, self._loop.time()
+        if is_probe:  # more may be accepted
+            self._rejections, self._next_probe = 0, self._loop.time()
 
-    def _on_error(self, error: RivyaError, sent_at: float, *, is_limited: bool) -> bool:
+    def _on_error(self, error: RivyaError, sent_at: float, *, is_jobs_limit: bool) -> bool:
         """Returns True if the purchase may be tried again."""
-        if is_limited:
+        if is_jobs_limit:
             self._on_rejected(error, sent_at)
-            return not self._is_rate_limit()
+            return not self._rejects_polls_too()
         if isinstance(error, RateLimitError):  # no job is open, so nothing is left to wait for
-            self._limit = None
+            self._forget_limit()
         return False
+
+    def _forget_limit(self) -> None:
+        self._limit = None
+        self._is_confirmed = self._rate_controller.ignores_purchases = False
 
     def _on_rejected(self, error: RivyaError, sent_at: float) -> None:
         counts = self._registry.poll_counts
@@ -164,15 +168,15 @@ class JobsLimit:
                 self._rate_controller.forget_rate()  # if it is a limit of requests, polls are rejected too
             self._rejections += 1
             self._rejected_at, self._answered_polls = self._loop.time(), counts[0]
-            self._next_try = self._rejected_at + self._delay(retry_after_of(error))
+            self._next_probe = self._rejected_at + self._delay(retry_after_of(error))
         self._limit = max(len(self._open_jobs), 1)
 
     def _delay(self, retry_after: float | None) -> float:
-        """Returns the seconds until the next try. Equal jitter: a full one, or a `Retry-After` of 0, is too short."""
+        """Returns the seconds until the next probe. Equal jitter: a full one, or a `Retry-After` of 0, is too short."""
         delay = retry_delay(self._retry, max(self._rejections - 1, 0), 0.5 + self._uniform() / 2)
         return delay if retry_after is None else max(delay, min(retry_after, self._retry.cap))
 
-    def _is_rate_limit(self) -> bool:
+    def _rejects_polls_too(self) -> bool:
         """Returns True if the service has rejected polls since the first 429, and answered none."""
         (answered, rejected), (now_answered, now_rejected) = self._poll_counts, self._registry.poll_counts
         is_exhausted = self._rejections >= self._retry.max_attempts and not self._is_confirmed
@@ -181,8 +185,8 @@ class JobsLimit:
     async def _wait_for_end(
         self, deadline: float | None, on_end: Callable[[Generation], None], poll: PollPolicy
     ) -> None:
-        """Waits until an open job, or without one another purchase, has ended, or until the next try."""
-        until = self._next_try if deadline is None else min(self._next_try, deadline)
+        """Waits until an open job, or without one another purchase, has ended, or until the next probe."""
+        until = self._next_probe if deadline is None else min(self._next_probe, deadline)
         self._attempt_ended.clear()
         task_ids = [job.task_id for job in islice(self._open_jobs, MAX_AWAITED_JOBS)]
         ends = self._registry.as_completed(dict.fromkeys(task_ids), poll, None)

@@ -382,7 +382,8 @@ class GenerationMethods:
             )
             reservation.confirm(Charge.from_generation(bought))
         now, elapsed = engine.executor.environment.wall_time(), asyncio.get_running_loop().time() - began
-        if operations.is_replay(bought, headers, elapsed=elapsed, now=now):
+        is_own_key = request.idempotency_key is None  # created by this call, so no earlier purchase has it
+        if not is_own_key and operations.is_replay(bought, headers, elapsed=elapsed, now=now):
             bought = attrs.evolve(bought, replayed=True)
         cost = preflight.ledger.costs.get(key)
         if cost is None or cost.final is None or cost.task_id != bought.id:  # a replay may be of an ended job

@@ -20,9 +20,9 @@ def test_removes_a_job_at_its_end() -> None:
     jobs = opened(2)
     jobs.on_generation(Generation("task_0", "processing", "z-image"))
     jobs.on_generation(Generation("task_7", "succeeded", "z-image"))
-    assert (len(jobs), jobs.ended) == (2, 0)
+    assert [job.task_id for job in jobs] == ["task_0", "task_1"]
     jobs.on_generation(Generation("task_0", "failed", "z-image"))
-    assert ([job.task_id for job in jobs], jobs.ended) == (["task_1"], 1)
+    assert ([job.task_id for job in jobs], len(jobs)) == (["task_1"], 1)
 
 
 def test_drops_the_oldest_job_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,8 +150,8 @@ def test_same_key_counts_once() -> None:
 def test_concurrent_purchases_with_same_key_count_once() -> None:
     ledger = SpendLedger(max_spend=5)
     ledger.reserve("a", 5)
-    assert not ledger.needs_price("a")
-    ledger.reserve("a", None)
+    assert ledger.needs_price("a")  # another body under this key may cost more
+    ledger.reserve("a", 5)
     ledger.release("a", REJECTED)
     assert ledger.reserved == 5
     ledger.confirm("a", Charge.from_generation(job()))
@@ -230,12 +230,27 @@ def chat_charge(**stated: float) -> Charge:
     return Charge.from_completion(answer, CHAT)
 
 
+def test_concurrent_purchases_with_same_key_count_with_the_highest_price() -> None:
+    ledger = SpendLedger(max_spend=5)
+    ledger.reserve("a", 1)
+    with pytest.raises(SpendLimitError) as raised:
+        ledger.reserve("a", 6)
+    assert (raised.value.counted, raised.value.price) == (1, 5)
+    ledger.reserve("a", 4)
+    ledger.reserve("a", 2)
+    assert ledger.reserved == 4
+    for _ in range(3):
+        ledger.release("a", REJECTED)
+    assert (ledger.reserved, ledger.costs) == (0, {})
+
+
 def test_chat_turn_is_final_at_once() -> None:
     ledger = SpendLedger(max_spend=5)
     ledger.reserve("a", 5, CHAT)
-    assert not ledger.needs_price("a", CHAT)
+    assert ledger.needs_price("a", CHAT)
     ledger.confirm("a", chat_charge(reserved=3, final=2))
     assert ledger.costs == {"a": PurchaseCost(3, 2, "chatcmpl_1", CHAT)}
+    assert not ledger.needs_price("a", CHAT)
     ledger.reserve("a", None, CHAT)
     ledger.confirm("a", chat_charge(reserved=3, final=2))
     assert (ledger.reserved, ledger.final) == (0, 2)

@@ -370,8 +370,8 @@ async def test_error_in_a_thread_without_a_loop_has_advice(service: Service) -> 
 @pytest.mark.parametrize("is_early", [True, False])
 async def test_job_without_waiters_settles_its_cost(service: Service, is_early: bool) -> None:
     service.transport.latency = 2.0
-    engine, purse = create_engine(service.transport), SpendLedger()
-    preflight = PurchasePreflight(Models(lambda: engine).catalogue, purse, new_key=lambda: "key-1")
+    engine, ledger = create_engine(service.transport), SpendLedger()
+    preflight = PurchasePreflight(Models(lambda: engine).catalogue, ledger, new_key=lambda: "key-1")
     generations = Generations(JobContext(lambda: engine, SLOW, preflight, no_files), engine.delivery_rate)
     end = attrs.evolve(ended(status="failed"), reserved_credits=4, final_credits=0)
     buying = asyncio.create_task(generations.create(JOB))
@@ -381,8 +381,8 @@ async def test_job_without_waiters_settles_its_cost(service: Service, is_early: 
     await buying
     if not is_early:
         generations.settle(end)
-    assert not purse.reserved
-    assert [cost.final for cost in purse.costs.values()] == [0]
+    assert not ledger.reserved
+    assert [cost.final for cost in ledger.costs.values()] == [0]
 
 
 @pytest.mark.parametrize("is_waited_for", [True, False])

@@ -37,7 +37,7 @@ EXAMPLES: Final = {
     "url": "the https URL that receives the events",
     "status": "'active' or 'disabled'",
 }
-"""What to pass for each member of a request."""
+"""Valid values of the members of a request, as text for error messages."""
 
 
 def create_webhook(name: str, url: str, event_types: Iterable[str]) -> Operation[WebhookEndpoint]:
