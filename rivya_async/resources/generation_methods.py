@@ -374,12 +374,9 @@ class GenerationMethods:
                 operation = operations.create_generation(request, key)
         purchase, began = operation.with_headers(), asyncio.get_running_loop().time()
         with preflight.suggestions(request), Reservation(preflight.ledger, key, operation.request.path) as reservation:
-            bought, headers = await engine.jobs_limit.run(
-                lambda gives_up: engine.executor.execute(purchase, deadline=deadline, gives_up=gives_up),
-                deadline,
-                self._record,
-                self._jobs.poll,
-            )
+            admission = engine.jobs_limit.limiter_for(engine.executor.retry, self._jobs.poll, self._record)
+            bought, headers = await engine.executor.execute(purchase, deadline=deadline, admission=admission)
+            admission.confirm()
             reservation.confirm(Charge.from_generation(bought))
         now, elapsed = engine.executor.environment.wall_time(), asyncio.get_running_loop().time() - began
         is_own_key = request.idempotency_key is None  # created by this call, so no earlier purchase has it

@@ -429,7 +429,12 @@ async def test_purchase_that_waits_for_a_running_job_names_no_other_job_when_the
     generations = create_generations(engine, poll)
     open_jobs = generations._jobs.preflight.open_jobs
     engine.jobs_limit = JobsLimit(
-        engine._limiter.rate_controller, engine.wait_registry, open_jobs, retry=RetryPolicy(), uniform=lambda: 0.5
+        engine._limiter,
+        engine.wait_registry,
+        open_jobs,
+        engine._timers,
+        retry=RetryPolicy(),
+        uniform=lambda: 0.5,
     )
     wait = asyncio.create_task(generations.wait_for(await generations.submit("z-image", "One")))
     submit = asyncio.create_task(generations.submit("z-image", "Two"))
