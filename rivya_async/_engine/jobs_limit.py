@@ -116,6 +116,7 @@ class JobsLimit:
         """Removes a purchase that no longer waits."""
         if purchase in self._queue:
             self._queue.remove(purchase)
+            self.schedule_dispatch()
 
     def timeout_error(self) -> SubmitTimeoutError:
         """Returns the error of a purchase whose deadline passed in the queue."""

@@ -250,6 +250,7 @@ def create_generations(engine: Engine, poll: PollPolicy | None = None) -> Genera
     preflight = PurchasePreflight(
         models.catalogue, SpendLedger(), new_key=engine.executor.environment.new_idempotency_key
     )
+    preflight.open_jobs = engine._open_jobs
     jobs = JobContext(lambda: engine, poll or PollPolicy(), preflight, no_files)
     return Generations(jobs, engine.delivery_rate)
 
