@@ -369,7 +369,7 @@ class PurchaseLimiter:
                     finally:
                         if timer is not None:
                             jobs.timers.cancel(timer)
-                if await jobs.limiter.acquire(deadline=deadline, is_allowed=self._begin):
+                if await jobs.limiter.acquire(deadline=deadline, guard=self):
                     return
         except BaseException:
             jobs.remove(self)
@@ -402,7 +402,8 @@ class PurchaseLimiter:
         if self._slot is not None:
             self._slot.fire()
 
-    def _begin(self) -> bool:
+    def begin(self) -> bool:
+        """Counts the purchase when it is about to be sent; returns False if it must join the queue again."""
         return self._jobs.begin(self)
 
 

@@ -261,7 +261,8 @@ async def no_files(job_response: GenerationRequest, _deadline: float | None) -> 
 
 
 def purchase_operation(prompt: str = "A red kite", key: str = "key-1") -> Operation[Generation]:
-    return create_generation(GenerationRequest("z-image", prompt), key)
+    operation = create_generation(GenerationRequest("z-image", prompt), key)
+    return Operation(operation.request, lambda response: operation.decode(response)[0])
 
 
 def poll_operation(task_id: str = "task_1") -> Operation[Generation]:

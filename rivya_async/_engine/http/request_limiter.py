@@ -54,25 +54,29 @@ class Limiter(Protocol):
         ...
 
 
-def _always() -> bool:
-    return True
+class Guard(Protocol):
+    """A condition for sending a call, apart from a slot and the rate."""
+
+    def begin(self) -> bool:
+        """Returns whether the call may be sent, which it then is."""
+        ...
 
 
 class _QueuedCall(Wakeup):
-    """A call that waits for a slot, and takes it only if `is_allowed` returns True then."""
+    """A call that waits for a slot, and takes it only if its guard permits it then."""
 
-    __slots__ = ("_is_allowed", "is_refused")
+    __slots__ = ("_guard", "is_refused")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, is_allowed: Callable[[], bool]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, guard: Guard | None) -> None:
         super().__init__(loop)
-        self._is_allowed = is_allowed
+        self._guard = guard
         self.is_refused = False
 
     def wake(self) -> bool:
         """Wakes the sleeper with True, or with False if it is not allowed; returns False without a sleeper."""
         if self._future.done():
             return False
-        if self._is_allowed():
+        if self._guard is None or self._guard.begin():
             return super().wake()
         self.is_refused = True
         self.fire()
@@ -121,10 +125,10 @@ class RequestLimiter:
         """Returns whether further polls should stay out: as many wait as fit at once, or a few under a rate."""
         return len(self._poll_queue) >= (self._limit if self.rate_controller.is_unlimited else MAX_QUEUED_POLLS)
 
-    async def acquire(self, *, deadline: float | None = None, is_allowed: Callable[[], bool] = _always) -> bool:
+    async def acquire(self, *, deadline: float | None = None, guard: Guard | None = None) -> bool:
         """Takes a slot for a call, or waits for one until `deadline` (on the loop's clock).
 
-        `is_allowed` is called when there is a slot. If it returns False, so does this method, without a slot.
+        The guard is asked when there is a slot. If it returns False, so does this method, without a slot.
 
         Raises `RequestNotSentError` during an outage, `SubmitTimeoutError` at the deadline, and `SessionClosedError`
         once the limiter is closed.
@@ -132,11 +136,11 @@ class RequestLimiter:
         now = self._loop.time()
         if self._closed or (deadline is not None and now >= deadline):
             raise self._rejection(deadline)
-        if self._try_acquire(is_allowed):
+        if self._try_acquire(guard):
             return True
         if self.rate_controller.outage_duration(now) > self._max_outage_wait:
             raise self._rejection(deadline)
-        slot = _QueuedCall(self._loop, is_allowed)
+        slot = _QueuedCall(self._loop, guard)
         self._call_queue.append(slot)
         timer = None if deadline is None else self._timers.call_at(deadline, slot)
         self.dispatch()
@@ -213,13 +217,13 @@ class RequestLimiter:
             return SubmitTimeoutError("the deadline passed before this was sent: nothing was sent")
         return RequestNotSentError("the service has been down for long: nothing was sent, try again later")
 
-    def _try_acquire(self, is_allowed: Callable[[], bool]) -> bool:
+    def _try_acquire(self, guard: Guard | None) -> bool:
         """Takes a slot if one is free, nothing is queued, and the call may be sent."""
         if not self._free or self._call_queue or self._poll_queue:
             return False
         if not self.rate_controller.is_unlimited and self.rate_controller.delay(self._loop.time()):
             return False
-        if not is_allowed():
+        if guard is not None and not guard.begin():
             return False
         self._free -= 1
         self._count_request()
