@@ -23,9 +23,9 @@ class Docstrings(griffe.Extension):
 
     def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
         """Shows the defaults of the fields of an attrs class."""
-        for name, member in cls.attributes.items():
-            if str(member.value) in (name, f"resource({member.annotation})"):
-                member.value = None
+        for name, attribute in cls.attributes.items():
+            if str(attribute.value) in (name, f"resource({attribute.annotation})"):
+                attribute.value = None
         loaded = load(cls.path)
         if loaded is None or not attrs.has(loaded):
             return
