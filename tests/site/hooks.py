@@ -22,7 +22,7 @@ MANUAL: Final = (
     *("rivya_async/TROUBLESHOOTING.md", "rivya_async/CONTRIBUTING.md"),
 )
 PICTURES: Final = (".jpg", ".png", ".svg")
-SOURCES: Final = {".py": "python", ".toml": "toml", ".csv": "text", ".json": "json", "": "text"}
+SOURCES: Final = {".py": "python", ".toml": "toml", ".csv": "text", ".json": "json", ".ipynb": "json", "": "text"}
 LINK: Final = re.compile(r"(?<=\]\()(?!https?://|mailto:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 PACKAGES: Final = {
