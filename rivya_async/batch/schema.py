@@ -14,8 +14,7 @@ import attrs
 from .._core.errors import JournalError
 from .._core.types.generations import SavedFile
 from .._jobs.transitions import JobState
-from .record import RowRecord
-from .row import Row
+from .row import Row, RowRecord
 
 VERSION: Final = 3
 """Version of the tables. Others are rejected."""
