@@ -52,7 +52,7 @@ async def test_batch_shows_replayed_rows_as_bought_earlier(tmp_path: Path) -> No
         second = read_summary(tmp_path / "second.journal", NOW)
         exported = map(flatten_record, read_records(tmp_path / "second.journal"))
         assert [row["replayed"] for row in exported] == [True, True, False]
-        assert (second.spent, second.held, second.bought_earlier) == (1, 0, 2)
+        assert (second.spent, second.reserved, second.bought_earlier) == (1, 0, 2)
         assert sandbox.request_log.purchases == 3
         clock.offset += 60  # the same journal: nothing is sent
         assert await run_batch(sandbox, tmp_path / "second.journal", clock, rows=3) == []
@@ -92,11 +92,11 @@ async def test_commands_say_that_jobs_were_bought_earlier(tmp_path: Path) -> Non
             return ended.out
 
         batch = ("batch", "run", "m.jsonl", "--id", "kites", "--journal")
-        assert "2 credits spent, 0 credits held\n" in await run(*batch, "one.journal")
+        assert "2 credits spent, 0 credits reserved\n" in await run(*batch, "one.journal")
         assert "1 credit  " in await run("generate", "z-image", "A kite", "--key", "kite-1")
         clock.offset = 0.0
         out = await run(*batch, "two.journal", "--report", "two.html")
-        assert "0 credits spent, 0 credits held, 2 credits of jobs that had been bought earlier" in out
+        assert "0 credits spent, 0 credits reserved, 2 credits of jobs that had been bought earlier" in out
         assert '"earlier":2' in (tmp_path / "two.html").read_text()
         assert "1 credit, bought earlier" in await run("generate", "z-image", "A kite", "--key", "kite-1")
         assert json.loads(await run("generate", "z-image", "A kite", "--key", "kite-1", "--json"))["replayed"] is True
