@@ -374,7 +374,7 @@ class GenerationMethods:
                 operation = operations.create_generation(request, key)
         began = asyncio.get_running_loop().time()
         with preflight.suggestions(request), Reservation(preflight.ledger, key, operation.request.path) as reservation:
-            admission = engine.jobs_limit.limiter_for(engine.executor.retry, self._jobs.poll, self._record)
+            admission = engine.purchase_queue.limiter_for(engine.executor.retry, self._jobs.poll, self._record)
             bought, headers = await engine.executor.execute(operation, deadline=deadline, admission=admission)
             admission.confirm()
             reservation.confirm(Charge.from_generation(bought))
