@@ -103,7 +103,7 @@ def test_first_page_is_short() -> None:
 
 
 def test_every_block_has_a_language() -> None:
-    assert {language for _, language, _ in BLOCKS} == {"python", "bash", "mermaid", "text"}
+    assert {language for _, language, _ in BLOCKS} == {"python", "bash", "text"}
 
 
 def anchors(text: str) -> set[str]:
