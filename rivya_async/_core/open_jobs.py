@@ -10,7 +10,7 @@ import attrs
 from .public_module import set_public_module
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from .types.generations import Generation
 
@@ -41,11 +41,16 @@ class OpenJobs:
     """Open jobs by task id, in the order of their purchases."""
 
     def __init__(self) -> None:
+        self.on_removed: Callable[[str], None] | None = None
+        """Called with the task id of each job that is removed."""
         self._jobs: dict[str, OpenJob] = {}
         self._is_reported = False
 
     def __len__(self) -> int:
         return len(self._jobs)
+
+    def __contains__(self, task_id: object) -> bool:
+        return task_id in self._jobs
 
     def __iter__(self) -> Iterator[OpenJob]:
         return iter(self._jobs.values())
@@ -54,12 +59,12 @@ class OpenJobs:
         """Adds a purchased job."""
         self._jobs[job.task_id] = job
         if len(self._jobs) > MAX_OPEN_JOBS:
-            del self._jobs[next(iter(self._jobs))]
+            self._remove(next(iter(self._jobs)))
 
     def on_generation(self, generation: Generation) -> None:
         """Removes a job that has ended."""
-        if generation.is_terminal:
-            self._jobs.pop(generation.id, None)
+        if generation.is_terminal and generation.id in self._jobs:
+            self._remove(generation.id)
 
     def closing_warning(self) -> str | None:
         """Returns the warning for the end of the session; None the second time, and without open jobs."""
@@ -71,6 +76,11 @@ class OpenJobs:
             f"the session ends with {count} open {'job' if count == 1 else 'jobs'}: {list_ids(self._jobs)}. Paid jobs "
             "go on: call wait_for(task_id) in another session. open_jobs lists them all"
         )
+
+    def _remove(self, task_id: str) -> None:
+        del self._jobs[task_id]
+        if self.on_removed is not None:
+            self.on_removed(task_id)
 
 
 def list_ids(task_ids: Collection[str], limit: int = MAX_LISTED_JOBS) -> str:
