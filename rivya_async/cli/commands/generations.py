@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import uuid
@@ -16,7 +15,6 @@ from ..._core.catalogue.model_param import REFERENCES_PARAM
 from ..._core.errors import ConfigurationError, RivyaError
 from ..._core.generation_request import GenerationRequest
 from ..command import command
-from ..errors import exit_code_for
 from ..exit_codes import ExitCode
 from ..jobs import Job, run_jobs
 from ..options import (
@@ -238,7 +236,7 @@ async def wait(
 @exists_option
 @click.option("--max-bytes", metavar="N", type=POSITIVE, help="Reject files that are longer.")
 async def download(
-    context: CommandContext, *, sources: tuple[str, ...], name: str | None, exists: Exists | None, **options: Any
+    context: CommandContext, *, sources: tuple[str, ...], folder: str, name: str | None, **options: Any
 ) -> int:
     """Save the files of finished jobs, or of links.
 
@@ -256,32 +254,20 @@ async def download(
     async with context.open_session(needs_key=not all(map(_is_link, distinct)), renders=True) as session:
         with transfer_progress(context.output) as add_bar:
 
-            async def save(source: str, folder: str, **settings: Any) -> list[Path]:
+            async def save(source: str) -> tuple[str, list[str]]:
                 target = source if _is_link(source) else await session.generations.retrieve(source)
-                return await session.download(
-                    target, f"{folder}{os.sep}", name=name, on_progress=add_bar(source), exists=exists, **settings
+                paths = await session.download(
+                    target, f"{folder}{os.sep}", name=name, on_progress=add_bar(source), **options
                 )
+                return source, [str(path) for path in paths]
 
-            results = await asyncio.gather(*(save(each, **options) for each in distinct), return_exceptions=True)
-    code = ExitCode.OK
-    for source, result in zip(distinct, results, strict=True):
-        if isinstance(result, BaseException):
-            failure = report_failure(context.output, result)
-            code = code or failure
-        else:
-            files = [str(path) for path in result]
-            value = {"url" if _is_link(source) else "id": source, "files": files}
-            context.output.write_result(value, text="\n".join(files))
-    return code
+            def write(result: tuple[str, list[str]]) -> None:
+                source, files = result
+                value = {"url" if _is_link(source) else "id": source, "files": files}
+                context.output.write_result(value, text="\n".join(files))
+
+            return await context.output.write_results(map(save, distinct), write)
 
 
 def _is_link(source: str) -> bool:
     return "://" in source
-
-
-def report_failure(output: Output, error: BaseException) -> ExitCode:
-    """Writes the error of one of several operations and returns its exit code. Raises errors from elsewhere."""
-    if not isinstance(error, RivyaError):
-        raise error
-    output.write_error(error)
-    return exit_code_for(error)
