@@ -196,15 +196,18 @@ class BlockingGenerations:
         With `to` the files of a succeeded job are saved there, as by `download` with `exists`. Raises `DownloadError`
         with the task id if they cannot be saved.
         """
-    def map(self, requests: Iterable[GenerationRequest] | AsyncIterable[GenerationRequest], *, max_in_flight: int = 100, ordered: bool = False, check: bool = False, timeout: float | NotGiven | None = NOT_GIVEN, poll: PollPolicy | None = None, on_progress: OnJobProgress | None = None) -> Generator[Outcome]:
+    def map(self, requests: Iterable[GenerationRequest] | AsyncIterable[GenerationRequest], *, max_in_flight: int = 100, ordered: bool = False, check: bool = False, timeout: float | NotGiven | None = NOT_GIVEN, poll: PollPolicy | None = None, on_progress: OnJobProgress | None = None, to: str | os.PathLike[str] | None = None, exists: Literal['keep', 'error', 'overwrite', 'rename'] | None = None) -> Generator[Outcome]:
         """Generates a stream of requests of any length, holding at most `max_in_flight` of them in memory.
 
         Yields an `Outcome` for each, as they end or, with `ordered`, in the order of the requests. No failure ends the
         others; the outcome of a purchased job has its record, also if the wait failed. An error of the source is raised
-        after the outcomes of all requests taken from it. Leaving the loop early cancels the rest; purchased jobs go on
-        at the service, and a warning names the ended ones that were not yielded. A `CancelledError` has notes with
-        their ids, and with the keys of purchases in flight. `check` is that of `submit`; `timeout` in seconds bounds
-        each job, as in `generate`.
+        after the outcomes of all requests taken from it. `check` is that of `submit`; `timeout` in seconds bounds each
+        job, as in `generate`. With `to` the files of each succeeded job are saved to this folder before its outcome is
+        yielded, as by `download` with `exists`.
+
+        Leaving the loop early cancels the rest; purchased jobs go on at the service. `undelivered_jobs` has those that
+        were not yielded, also the ended ones, which a warning names. A `CancelledError` has notes with their ids, and
+        with the keys of purchases in flight.
 
         `on_progress` is called, or awaited, with a `Progress` at the start and before each outcome is yielded. If
         `requests` has a length, the requests that were not started count as open. Its exceptions end the loop.
@@ -437,15 +440,18 @@ class BlockingSession:
     @property
     def is_local(self) -> bool:
         """True if the service runs on this machine, as the sandbox does."""
-    def map(self, requests: Iterable[GenerationRequest] | AsyncIterable[GenerationRequest], *, max_in_flight: int = 100, ordered: bool = False, check: bool = False, timeout: float | NotGiven | None = NOT_GIVEN, poll: PollPolicy | None = None, on_progress: OnJobProgress | None = None) -> Generator[Outcome]:
+    def map(self, requests: Iterable[GenerationRequest] | AsyncIterable[GenerationRequest], *, max_in_flight: int = 100, ordered: bool = False, check: bool = False, timeout: float | NotGiven | None = NOT_GIVEN, poll: PollPolicy | None = None, on_progress: OnJobProgress | None = None, to: str | os.PathLike[str] | None = None, exists: Literal['keep', 'error', 'overwrite', 'rename'] | None = None) -> Generator[Outcome]:
         """Generates a stream of requests of any length, holding at most `max_in_flight` of them in memory.
 
         Yields an `Outcome` for each, as they end or, with `ordered`, in the order of the requests. No failure ends the
         others; the outcome of a purchased job has its record, also if the wait failed. An error of the source is raised
-        after the outcomes of all requests taken from it. Leaving the loop early cancels the rest; purchased jobs go on
-        at the service, and a warning names the ended ones that were not yielded. A `CancelledError` has notes with
-        their ids, and with the keys of purchases in flight. `check` is that of `submit`; `timeout` in seconds bounds
-        each job, as in `generate`.
+        after the outcomes of all requests taken from it. `check` is that of `submit`; `timeout` in seconds bounds each
+        job, as in `generate`. With `to` the files of each succeeded job are saved to this folder before its outcome is
+        yielded, as by `download` with `exists`.
+
+        Leaving the loop early cancels the rest; purchased jobs go on at the service. `undelivered_jobs` has those that
+        were not yielded, also the ended ones, which a warning names. A `CancelledError` has notes with their ids, and
+        with the keys of purchases in flight.
 
         `on_progress` is called, or awaited, with a `Progress` at the start and before each outcome is yielded. If
         `requests` has a length, the requests that were not started count as open. Its exceptions end the loop.
@@ -476,6 +482,14 @@ class BlockingSession:
         Raises `ConfigurationError` and `SpendLimitError` before anything is sent; `APIStatusError` and its subclasses,
         `RequestNotSentError`, `OutcomeUnknownError` and `ResponseDecodeError`. Cancelling drops the request, which the
         service may have processed: the `CancelledError` has a note with the key.
+        """
+    @property
+    def undelivered_jobs(self) -> tuple[OpenJob, ...]:
+        """The jobs that this session bought and whose end no call has returned yet: print their ids after Ctrl-C.
+
+        These are the `open_jobs`, and before them the jobs that ended in a `map` that was left before it yielded them,
+        or in a `generate` that was cancelled while it saved the files. `wait_for(task_id)` and `download(task_id, ...)`
+        of any session return their results.
         """
     def wait_for(self, generation_or_task_id: Generation | str, *, timeout: float | NotGiven | None = NOT_GIVEN, poll: PollPolicy | None = None, on_update: OnUpdate | None = None, raise_on_failure: bool = True) -> Generation:
         """Waits until a job has ended and returns its terminal record.

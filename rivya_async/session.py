@@ -30,8 +30,9 @@ from .resources.account import CreditsResource, OpenApi
 from .resources.chat import Chat
 from .resources.downloads import ResultDownloads
 from .resources.files import Files
-from .resources.generation_methods import GenerationMethods, JobContext
+from .resources.generation_methods import GenerationMethods
 from .resources.generations import Generations
+from .resources.job_operations import JobOperations
 from .resources.models import CatalogueCache, Models
 from .resources.webhooks import WebhookEvents, Webhooks
 
@@ -196,7 +197,7 @@ class RivyaSession(GenerationMethods):
         self.models = Models(engine, self._catalogue)
         self.files = Files(engine, self.models.retrieve)
         self._downloads = ResultDownloads(engine)
-        self._jobs = JobContext(engine, poll, self._preflight, self.files.resolve_references)
+        self._jobs = JobOperations(engine, poll, self._preflight, self.files.resolve_references)
         self.generations = Generations(self._jobs, self._delivery_rate)
         self.chat = Chat(engine, self._preflight)
         self.credits = CreditsResource(engine)
@@ -253,6 +254,16 @@ class RivyaSession(GenerationMethods):
     def open_jobs(self) -> tuple[OpenJob, ...]:
         """The jobs that this session bought and has not seen end, at most the newest 100,000, the oldest first."""
         return tuple(self._jobs.preflight.open_jobs)
+
+    @property
+    def undelivered_jobs(self) -> tuple[OpenJob, ...]:
+        """The jobs that this session bought and whose end no call has returned yet: print their ids after Ctrl-C.
+
+        These are the `open_jobs`, and before them the jobs that ended in a `map` that was left before it yielded them,
+        or in a `generate` that was cancelled while it saved the files. `wait_for(task_id)` and `download(task_id, ...)`
+        of any session return their results.
+        """
+        return tuple(self._jobs.preflight.open_jobs.undelivered)
 
     @property
     def base_url(self) -> str:

@@ -1,8 +1,8 @@
-"""Open jobs of a session: bought by it, and not seen to end."""
+"""Open jobs of a session: bought by it, and not seen to end. Also those whose end its caller has not received."""
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -42,6 +42,7 @@ class OpenJobs:
 
     def __init__(self) -> None:
         self._jobs: dict[str, OpenJob] = {}
+        self._ended: dict[str, OpenJob] = {}
         self._is_reported = False
 
     def __len__(self) -> int:
@@ -50,16 +51,32 @@ class OpenJobs:
     def __iter__(self) -> Iterator[OpenJob]:
         return iter(self._jobs.values())
 
+    @property
+    def undelivered(self) -> Iterator[OpenJob]:
+        """The jobs whose end the caller has not received: the ended ones, then the open ones."""
+        return chain(self._ended.values(), self._jobs.values())
+
+    def get(self, task_id: str) -> OpenJob | None:
+        """Returns an open job by its task id."""
+        return self._jobs.get(task_id)
+
     def add(self, job: OpenJob) -> None:
         """Adds a purchased job."""
-        self._jobs[job.task_id] = job
-        if len(self._jobs) > MAX_OPEN_JOBS:
-            del self._jobs[next(iter(self._jobs))]
+        _add(self._jobs, job)
 
     def on_generation(self, generation: Generation) -> None:
-        """Removes a job that has ended."""
+        """Removes a job that has ended. The caller receives its record."""
         if generation.is_terminal:
             self._jobs.pop(generation.id, None)
+            self.deliver(generation.id)
+
+    def add_ended(self, job: OpenJob) -> None:
+        """Adds a job that has ended, and whose record the caller has not received."""
+        _add(self._ended, job)
+
+    def deliver(self, task_id: str) -> None:
+        """Removes an ended job, whose record the caller receives."""
+        self._ended.pop(task_id, None)
 
     def closing_warning(self) -> str | None:
         """Returns the warning for the end of the session; None the second time, and without open jobs."""
@@ -71,6 +88,12 @@ class OpenJobs:
             f"the session ends with {count} open {'job' if count == 1 else 'jobs'}: {list_ids(self._jobs)}. Paid jobs "
             "go on: call wait_for(task_id) in another session. open_jobs lists them all"
         )
+
+
+def _add(jobs: dict[str, OpenJob], job: OpenJob) -> None:
+    jobs[job.task_id] = job
+    if len(jobs) > MAX_OPEN_JOBS:
+        del jobs[next(iter(jobs))]
 
 
 def list_ids(task_ids: Collection[str], limit: int = MAX_LISTED_JOBS) -> str:
