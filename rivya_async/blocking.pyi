@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
+from rivya_async._core.catalogue.learned_prices import LearnedPrices
 from rivya_async._core.catalogue.model import Model
 from rivya_async._core.chat.accumulator import ChatEvent
 from rivya_async._core.generation_request import FilePath
@@ -21,6 +22,7 @@ from rivya_async._core.policies import PollPolicy
 from rivya_async._core.policies import RateLimit
 from rivya_async._core.policies import RetryPolicy
 from rivya_async._core.policies import Timeouts
+from rivya_async._core.polling.adaptive.duration_estimator import DurationEstimator
 from rivya_async._core.spend import SpendSummary
 from rivya_async._core.types.chat import ChatCompletion
 from rivya_async._core.types.chat import ChatSession
@@ -394,6 +396,8 @@ class BlockingSession:
     def download(self, generation_or_url: Generation | str, to: str | os.PathLike[str], *, name: str | None = None, exists: Literal['keep', 'error', 'overwrite', 'rename'] | None = None, max_bytes: int | None = 2147483648, on_progress: OnProgress | None = None) -> list[Path]:
         """Saves the files of a succeeded job, or of one URL. Returns a list of their paths, also for one file.
 
+        The job is a record, or a task id, whose record is read first.
+
         `to` is a folder if it exists as one, ends with a separator (`"out/"`) or `name` is given; it is created if
         missing. Files are named after the task and their format. Otherwise `to` is the name of the first file, and
         further files get a number; a name with the extension of another format is a `DownloadError`, which names the
@@ -422,6 +426,9 @@ class BlockingSession:
         the file cannot be written, is larger than `max_bytes` or not a media file, or a link is not followed; and what
         any read can raise.
         """
+    @property
+    def durations(self) -> DurationEstimator:
+        """Learned job durations. `dump()` and `load()` transfer them to another process."""
     files: BlockingFiles
     """Images, videos and sounds that jobs refer to."""
     def generate(self, model: ModelId | str | GenerationRequest, prompt: str | None = None, *, params: Mapping[str, Any] | None = None, references: Sequence[Reference] = (), client_request_id: str | None = None, idempotency_key: str | None = None, check: bool = False, timeout: float | NotGiven | None = NOT_GIVEN, poll: PollPolicy | None = None, on_update: OnUpdate | None = None, to: str | os.PathLike[str] | None = None, exists: Literal['keep', 'error', 'overwrite', 'rename'] | None = None) -> Generation:
@@ -464,6 +471,9 @@ class BlockingSession:
         """The jobs that this session bought and has not seen end, at most the newest 100,000, the oldest first."""
     openapi: BlockingOpenApi
     """The service's OpenAPI document."""
+    @property
+    def prices(self) -> LearnedPrices:
+        """Prices learned from purchases, and the given ones. `dump()` and `load()` transfer them to another process."""
     @property
     def spend(self) -> SpendSummary:
         """The credits that this session has spent on jobs and chat turns, per idempotency key and in total."""
