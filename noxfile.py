@@ -139,6 +139,12 @@ def simulate(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def docs(session: nox.Session) -> None:
+    """Build the site of the manual into build/site; a warning is an error."""
+    run(session, "mkdocs", "build", "--quiet", "--config-file", "tests/site/mkdocs.yml", NO_MKDOCS_2_WARNING="1")
+
+
+@nox.session(python=False)
 def screenshot(session: nox.Session) -> None:
     """Update the pictures of pages in the manual."""
     run(session, "python", "-m", "tests.dashboard.screenshot", "examples/sandbox-page.jpg")

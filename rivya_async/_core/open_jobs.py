@@ -10,7 +10,7 @@ import attrs
 from .public_module import set_public_module
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from .types.generations import Generation
 
@@ -41,12 +41,17 @@ class OpenJobs:
     """Open jobs by task id, in the order of their purchases."""
 
     def __init__(self) -> None:
+        self.on_removed: Callable[[str], None] | None = None
+        """Called with the task id of each job that is removed."""
         self._jobs: dict[str, OpenJob] = {}
         self._ended: dict[str, OpenJob] = {}
         self._is_reported = False
 
     def __len__(self) -> int:
         return len(self._jobs)
+
+    def __contains__(self, task_id: object) -> bool:
+        return task_id in self._jobs
 
     def __iter__(self) -> Iterator[OpenJob]:
         return iter(self._jobs.values())
@@ -62,17 +67,22 @@ class OpenJobs:
 
     def add(self, job: OpenJob) -> None:
         """Adds a purchased job."""
-        _add(self._jobs, job)
+        self._jobs[job.task_id] = job
+        if len(self._jobs) > MAX_OPEN_JOBS:
+            self._remove(next(iter(self._jobs)))
 
     def on_generation(self, generation: Generation) -> None:
         """Removes a job that has ended. The caller receives its record."""
         if generation.is_terminal:
-            self._jobs.pop(generation.id, None)
             self.deliver(generation.id)
+            if generation.id in self._jobs:
+                self._remove(generation.id)
 
     def add_ended(self, job: OpenJob) -> None:
         """Adds a job that has ended, and whose record the caller has not received."""
-        _add(self._ended, job)
+        self._ended[job.task_id] = job
+        if len(self._ended) > MAX_OPEN_JOBS:
+            del self._ended[next(iter(self._ended))]
 
     def deliver(self, task_id: str) -> None:
         """Removes an ended job, whose record the caller receives."""
@@ -89,11 +99,10 @@ class OpenJobs:
             "go on: call wait_for(task_id) in another session. open_jobs lists them all"
         )
 
-
-def _add(jobs: dict[str, OpenJob], job: OpenJob) -> None:
-    jobs[job.task_id] = job
-    if len(jobs) > MAX_OPEN_JOBS:
-        del jobs[next(iter(jobs))]
+    def _remove(self, task_id: str) -> None:
+        del self._jobs[task_id]
+        if self.on_removed is not None:
+            self.on_removed(task_id)
 
 
 def list_ids(task_ids: Collection[str], limit: int = MAX_LISTED_JOBS) -> str:

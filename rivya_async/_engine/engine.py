@@ -98,9 +98,10 @@ class Engine:
         self.wait_registry = WaitRegistry(self.executor, self._limiter, self._timers, feedback)
         self._open_jobs = OpenJobs() if open_jobs is None else open_jobs
         self.jobs_limit = JobsLimit(
-            self._limiter.rate_controller,
+            self._limiter,
             self.wait_registry,
             self._open_jobs,
+            self._timers,
             retry=retry,
             uniform=environment.uniform,
         )
@@ -145,6 +146,7 @@ class Engine:
         self.warn_open_jobs()
         for executor in self._executors:
             executor.close()
+        self.jobs_limit.close()
         self._limiter.close()
         self._open_streams.close()
         self._downloads.close()

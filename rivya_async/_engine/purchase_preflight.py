@@ -22,6 +22,7 @@ from .._core.errors import (
     SubmitTimeoutError,
 )
 from .._core.generation_request import GenerationRequest
+from .._core.http.replays import ReplayDetector
 from .._core.idempotency import attach_idempotency_key, validate_key
 from .._core.masking import clean_message
 from .._core.open_jobs import OpenJobs
@@ -52,6 +53,7 @@ class PurchasePreflight:
     ) -> None:
         self.ledger = ledger
         self.open_jobs = OpenJobs()
+        self.replays = ReplayDetector()
         self._catalogue = catalogue
         self._new_key = new_key
         self._known_models = known_models

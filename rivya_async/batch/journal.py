@@ -19,7 +19,7 @@ from .._engine.transfers.file_io import await_uncancellable
 from .._jobs.transitions import JobState, check_transition
 from .._sqlite_writer import CommitInterrupted, GroupCommitWriter, WriterClosed, create_private_file
 from .planner import PlanResult, plan_rows
-from .record import RowRecord
+from .row import RowRecord
 from .schema import (
     CREDITS,
     SELECT_ROWS,
@@ -68,6 +68,8 @@ class Journal:
         """The number of rows in each state."""
         self.credits: Amount = 0
         """The sum of `RowRecord.credits`."""
+        self.service: str | None = None
+        """The origin of the service of the latest run, or None before the first."""
         self._load_totals(connection)
 
     async def plan(self, rows: Iterable[Row | InvalidRow], *, keep_going: bool) -> PlanResult:
@@ -122,14 +124,13 @@ class Journal:
         Raises `ConfigurationError` where jobs were purchased from a sandbox and `service` is not one, or vice versa.
         """
         await self.flush()
-        latest = "SELECT service FROM runs ORDER BY number DESC LIMIT 1"
-        found = await self._run(lambda connection: connection.execute(latest).fetchone())
         has_purchases = self.counts.total() > self.counts[JobState.PLANNED]
-        if found is not None and has_purchases and _is_local(found[0]) != _is_local(service):
+        if self.service is not None and has_purchases and _is_local(self.service) != _is_local(service):
             raise ConfigurationError(
-                f"the jobs of {self.path} were bought at {found[0]}, and {service} does not know them. "
+                f"the jobs of {self.path} were bought at {self.service}, and {service} does not know them. "
                 "Choose another journal, or that service"
             )
+        self.service = service
         insert = "INSERT INTO runs (started_at, service) VALUES (?, ?)"
         return int(await self._run(lambda connection: connection.execute(insert, [now, service]).lastrowid or 0))
 
@@ -152,6 +153,8 @@ class Journal:
         totals = connection.execute(f"SELECT state, count(*), sum({CREDITS}) FROM rows GROUP BY state").fetchall()
         self.counts = Counter({JobState(state): count for state, count, _ in totals})
         self.credits = sum(amount for _, _, amount in totals)
+        latest = connection.execute("SELECT service FROM runs ORDER BY number DESC LIMIT 1").fetchone()
+        self.service = None if latest is None else latest[0]
 
 
 def lock_journal(journal: Path) -> sqlite3.Connection:

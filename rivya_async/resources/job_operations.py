@@ -89,18 +89,16 @@ class JobOperations:
             with preflight.release_on_error(key, operation.request.path):
                 request = await self.resolve_references(request, deadline)
                 operation = operations.create_generation(request, key)
-        purchase, began = operation.with_headers(), asyncio.get_running_loop().time()
+        began = asyncio.get_running_loop().time()
         with preflight.suggestions(request), Reservation(preflight.ledger, key, operation.request.path) as reservation:
-            bought, headers = await engine.jobs_limit.run(
-                lambda gives_up: engine.executor.execute(purchase, deadline=deadline, gives_up=gives_up),
-                deadline,
-                lambda ended: self.record(ended, self.open_job(ended)),
-                self.poll,
-            )
+            admission = engine.jobs_limit.limiter_for(engine.executor.retry, self.poll, self._record_unseen)
+            bought, headers = await engine.executor.execute(operation, deadline=deadline, admission=admission)
+            admission.confirm()
             reservation.confirm(Charge.from_generation(bought))
         now, elapsed = engine.executor.environment.wall_time(), asyncio.get_running_loop().time() - began
-        is_own_key = request.idempotency_key is None  # created by this call, so no earlier purchase has it
-        if not is_own_key and operations.is_replay(bought, headers, elapsed=elapsed, now=now):
+        if request.idempotency_key is None:  # the key was created by this call, so no earlier purchase has it
+            preflight.replays.learn(bought, headers, elapsed=elapsed)
+        elif preflight.replays.is_replay(bought, headers, elapsed=elapsed, now=now):
             bought = attrs.evolve(bought, replayed=True)
         cost = preflight.ledger.costs.get(key)
         if cost is None or cost.final is None or cost.task_id != bought.id:  # a replay may be of an ended job
@@ -134,6 +132,10 @@ class JobOperations:
             self.preflight.open_jobs.on_generation(generation)
             if job is not None:
                 self.preflight.open_jobs.add_ended(job)
+
+    def _record_unseen(self, generation: Generation) -> None:
+        """Reports the end of a job that another purchase has waited for."""
+        self.record(generation, self.open_job(generation))
 
     def open_job(self, generation: Generation) -> OpenJob | None:
         """Returns the open job of a record, for `record`."""

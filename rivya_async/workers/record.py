@@ -21,7 +21,6 @@ from .._jobs.transitions import (
     JobState,
     PoisonMessageError,
     error_fields,
-    split_error_code,
 )
 
 NO_ERROR: Final[Mapping[str, None]] = {"error": None, "error_code": None, "error_type": None, "status": None}
@@ -120,8 +119,6 @@ def decode_record(key: str, members: Mapping[str, str]) -> JobRecord:
     """Returns the record of these texts. Members that cannot be read make an invalid record, which has ended."""
     try:
         found = {name: parse_json(text.encode()) for name, text in members.items()}
-        if "error_type" not in found and isinstance(code := found.get("error_code"), str):  # of an earlier version
-            found["error_code"], found["error_type"] = split_error_code(code, str(found.get("state")))
         record = structure({**found, "key": key}, JobRecord)
         return attrs.evolve(record, state=JobState(record.state))  # cattrs takes it for a string
     except (ResponseDecodeError, ValueError) as error:

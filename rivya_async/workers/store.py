@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, Self
 import attrs
 
 from .._core.http.serialization import parse_json, structure
-from .._jobs.transitions import JobState, error_fields, split_error_code
+from .._jobs.transitions import JobState, error_fields
 from .record import JobRecord
 
 RECORD_TTL: Final = 7 * 86_400.0
@@ -53,11 +53,9 @@ class DeadLetter:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Returns a stored letter, also of an earlier version. One that cannot be read says so."""
+        """Returns a stored letter. One that cannot be read says so."""
         try:
             members = parse_json(text.encode())
-            if isinstance(code := members.pop("code", None), str):
-                members["error_code"], members["error_type"] = split_error_code(code, JobState.DEAD)
             known = {name: members.get(name) for name in attrs.fields_dict(cls)}
             letter: Self = structure(known, cls)
         except Exception as error:  # noqa: BLE001 - it may hold anything

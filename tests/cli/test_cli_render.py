@@ -13,8 +13,8 @@ from rivya_async._core.errors import GenerationFailedError
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.types.generations import Generation, GenerationResult
 from rivya_async._jobs.transitions import JobState
+from rivya_async.cli.commands.demo import DEMO_JOBS
 from rivya_async.cli.commands.generations import job_key
-from rivya_async.cli.demo import DEMO_JOBS
 from rivya_async.cli.jobs import Job, JobList
 from rivya_async.cli.progress import render_jobs
 from rivya_async.cli.render import (

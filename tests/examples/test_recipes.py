@@ -6,19 +6,25 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
+import nbformat
 import pytest
+from aiohttp import web
+from nbclient import NotebookClient
 
+from examples import serverless
 from rivya_async import RivyaSession
 from rivya_async.receiver import RIVYA
 from rivya_async.sandbox import Sandbox
 from tests.examples.test_examples import EXAMPLES, environment, free_port, run, wait_for_port
+from tests.session.session_kit import ReceivedRequest, plain_server
 from tests.workers.redis_server import RedisServer
 
 ROOT = EXAMPLES.parent
@@ -179,7 +185,7 @@ async def test_django_view_receives_webhooks(sandbox: Sandbox, tmp_path: Path) -
         job = await session.generate("z-image", "A red kite")
     event = {"id": "evt_1", "type": "generation.succeeded", "data": job.to_dict()}
     secret, body, port = "whsec_" + "0" * 32, json.dumps(event).encode(), free_port()
-    headers = RIVYA.sign(body, secret, message_id="evt_1", timestamp=int(datetime.now(UTC).timestamp()))
+    headers = RIVYA.sign(body, secret, message_id="evt_1", timestamp=int(time.time()))  # noqa: TID251 - the clock of `verify`
     async with (
         start(sandbox, *DJANGO, str(port), cwd=tmp_path, RIVYA_WEBHOOK_SECRET=secret),
         aiohttp.ClientSession() as service,
@@ -200,7 +206,63 @@ async def test_tests_of_the_fastapi_app_pass(sandbox: Sandbox, tmp_path: Path) -
     assert "2 passed" in out.decode()
 
 
-RECIPES = ["flask_app.py", "django_app.py", "celery_app.py", "arq_worker.py", "progress.py", "fastapi_app_tests.py"]
+async def test_budget_refuses_jobs_over_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    output = await run(sandbox, tmp_path, "budget.py", "3", stdin="A kite\nA whale\nA horse\nA lake\nA train\n")
+    assert output.strip() == "3 credits spent, 2 prompts over budget"
+    assert sandbox.request_log.purchases == 3
+
+
+async def test_logs_show_every_attempt(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with start(sandbox, str(EXAMPLES / "logs.py"), "A red kite", cwd=tmp_path) as process:
+        _, err = await process.communicate()
+    assert process.returncode == 0
+    assert "DEBUG rivya_async" in err.decode()
+    assert "INFO pictures ended: task_" in err.decode()
+    assert sandbox.api_key not in err.decode()
+
+
+async def test_proxy_gets_the_request(sandbox: Sandbox, tmp_path: Path) -> None:
+    async def forward(request: ReceivedRequest) -> web.Response:
+        url = f"http://{request.headers['Host']}{request.path}"
+        async with aiohttp.ClientSession() as http, http.get(url, headers=request.headers) as response:
+            return web.Response(status=response.status, body=await response.read(), content_type="application/json")
+
+    async with plain_server(forward) as proxy:
+        output = await run(sandbox, tmp_path, "proxy.py", proxy.url)
+    assert output.strip() == "1000000"
+    assert [request.path for request in proxy.requests] == ["/api/v1/credits"]
+
+
+async def test_serverless_functions_buy_once(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RIVYA_API_KEY", "RIVYA_BASE_URL"):
+        monkeypatch.setenv(name, environment(sandbox)[name])
+    invocation = SimpleNamespace(aws_request_id="invocation-1")
+    first, second = [await asyncio.to_thread(serverless.submit, {"prompt": "A red kite"}, invocation) for _ in range(2)]
+    assert first == second
+    assert sandbox.request_log.count("POST /api/v1/generations") == 2
+    assert len(sandbox.service_state.tasks) == 1
+    assert (await asyncio.to_thread(serverless.read, first, None))["id"] == first["id"]
+
+
+async def test_notebook_runs(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RIVYA_API_KEY", "RIVYA_BASE_URL"):
+        monkeypatch.setenv(name, environment(sandbox)[name])
+    notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}})
+    await client.async_execute()
+    assert "text/html" in notebook.cells[2].outputs[0].data
+    assert len(list(tmp_path.glob("posters/*.png"))) == 8
+
+
+RECIPES = [
+    "flask_app.py",
+    "django_app.py",
+    "celery_app.py",
+    "arq_worker.py",
+    "progress.py",
+    "fastapi_app_tests.py",
+    "serverless.py",
+]
 
 
 def test_recipes_exist() -> None:

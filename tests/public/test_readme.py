@@ -16,7 +16,10 @@ from tests.workers.redis_server import require_redis
 ROOT = Path(__file__).parents[2]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text()
-    for path in [ROOT / "README.md", *sorted(ROOT.glob("rivya_async/**/README.md")), ROOT / "benchmarks/README.md"]
+    for path in [
+        *(ROOT / folder / "README.md" for folder in (".", "benchmarks", "examples")),
+        *sorted(ROOT.glob("rivya_async/**/*.md")),
+    ]
 }
 BLOCKS = [
     (f"{page}:{number}", language, code)

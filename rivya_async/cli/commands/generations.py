@@ -1,4 +1,4 @@
-"""`rivya demo`, `generate`, `wait` and `download`: jobs and their files."""
+"""`rivya generate`, `wait` and `download`: jobs and their files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import uuid
-from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +18,7 @@ from ..._core.generation_request import GenerationRequest
 from ..command import command
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
-from ..jobs import Job
+from ..jobs import Job, run_jobs
 from ..options import (
     FOLDER,
     PATH,
@@ -34,7 +33,6 @@ from ..options import (
 )
 from ..progress import transfer_progress
 from ..render import format_credits, pluralize
-from ..run_jobs import run_jobs
 from ..session_factory import price_file as use_price_file
 
 if TYPE_CHECKING:
@@ -52,28 +50,6 @@ PARAM: Final = KeyValue("KEY=VALUE", "aspect_ratio=16:9")
 
 TEXT_TYPES: Final = frozenset({"select", "number", "text", ""})
 """Types of params whose values are typed as text; `Model.coerce` makes numbers of some. Other values are JSON."""
-
-
-@command("demo")
-@click.option("-o", "--output", metavar="DIR", type=FOLDER, default="rivya-demo", help="Folder.")
-@click.option("--live", is_flag=True, help="Buy at the real service, with RIVYA_API_KEY.")
-@click.option("--speed", metavar="X", type=float, help="Speed of the sandbox's jobs as a multiple of real time.")
-@click.option("--seed", metavar="N", type=int, help="Seed of the sandbox's randomness.")
-async def demo(context: CommandContext, **options: Any) -> int:
-    """Make a mixed batch of images, videos and audio, and a contact sheet.
-
-    Runs against an embedded sandbox, in seconds. --live buys the batch at the real service instead.
-    --json: a line for each job as it ends, then one with the folder, the page and the cost.
-
-    Examples:
-      rivya demo
-      rivya demo -o out --speed 60
-    """
-    from ..demo import run
-
-    if options["live"] and context.is_sandbox:
-        raise ConfigurationError("--live buys at the real service: leave out --sandbox, or --live")
-    return await run(Namespace(**options, proxy=context.proxy), context.output, context.jobs)
 
 
 @command("generate")
