@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,16 +15,16 @@ from ..._core.errors import ConfigurationError, RivyaError
 from ..._core.generation_request import GenerationRequest
 from ..command import command
 from ..exit_codes import ExitCode
-from ..jobs import Job, run_jobs
+from ..jobs import Job, download_target, run_jobs
 from ..options import (
-    FOLDER,
+    OUTPUT_HELP,
     PATH,
     POSITIVE,
     TEXT,
     KeyValue,
     exists_option,
-    folder_option,
     key_option,
+    output_option,
     price_file_option,
     timeout_option,
 )
@@ -59,7 +58,7 @@ TEXT_TYPES: Final = frozenset({"select", "number", "text", ""})
 @click.option("--dry-run", is_flag=True, help="Check the job and show its cost, but buy nothing.")
 @click.option("-n", "--number", metavar="N", type=POSITIVE, default=1, help="Buy N such jobs at once.")
 @price_file_option
-@folder_option
+@output_option
 @exists_option
 @timeout_option
 @key_option
@@ -74,7 +73,7 @@ async def generate(
     dry_run: bool,
     number: int,
     price_file: Path | None,
-    folder: str | None,
+    target: str | None,
     exists: Exists | None,
     timeout: float | None,
     key: str | None,
@@ -97,11 +96,11 @@ async def generate(
       rivya generate elevenlabs-dialogue-v3 -p 'dialogue=[{"voice": "Adam", "text": "Hello."}]'
     """
     output, jobs = context.output, context.jobs
-    jobs.folder, jobs.exists = folder, exists
+    jobs.target, jobs.exists = target, exists
     if dry_run and no_check:
         raise ConfigurationError("--dry-run checks the job: leave out --no-check")
     async with (
-        context.open_session(needs_key=not dry_run, renders=folder is not None and not dry_run) as session,
+        context.open_session(needs_key=not dry_run, renders=target is not None and not dry_run) as session,
         use_price_file(session, price_file),
     ):
         found = await _find_model(session, model, output, is_required=not no_check)
@@ -200,14 +199,14 @@ def job_key(given: str | None, number: int, count: int) -> str:
 
 @command("wait")
 @click.argument("task_ids", metavar="TASK_ID...", nargs=-1, required=True)
-@folder_option
+@output_option
 @exists_option
 @timeout_option
 async def wait(
     context: CommandContext,
     *,
     task_ids: tuple[str, ...],
-    folder: str | None,
+    target: str | None,
     exists: Exists | None,
     timeout: float | None,
 ) -> int:
@@ -221,7 +220,7 @@ async def wait(
       rivya wait task_ab12 task_cd34 --timeout 600
     """
     jobs = context.jobs
-    jobs.folder, jobs.exists = folder, exists
+    jobs.target, jobs.exists = target, exists
     jobs.jobs = [Job(number, task_id=task_id) for number, task_id in enumerate(dict.fromkeys(task_ids), 1)]
     async with context.open_session(renders=True) as session:
         return await run_jobs(session, jobs, context.output, timeout=timeout)
@@ -229,14 +228,14 @@ async def wait(
 
 @command("download")
 @click.argument("sources", metavar="TASK_ID|URL...", nargs=-1, required=True)
-@click.option("-o", "--output", "folder", metavar="DIR", type=FOLDER, default=".", help="Folder, created if needed.")
+@click.option("-o", "--output", "target", metavar="PATH", type=PATH, default=".", help=OUTPUT_HELP)
 @click.option(
     "--name", metavar="TEMPLATE", help="Made of {task_id}, {model}, {index}, {ext}.  [default: {task_id}{ext}]"
 )
 @exists_option
 @click.option("--max-bytes", metavar="N", type=POSITIVE, help="Reject files that are longer.")
 async def download(
-    context: CommandContext, *, sources: tuple[str, ...], folder: str, name: str | None, **options: Any
+    context: CommandContext, *, sources: tuple[str, ...], target: str, name: str | None, **options: Any
 ) -> int:
     """Save the files of finished jobs, or of links.
 
@@ -251,14 +250,13 @@ async def download(
     distinct = list(dict.fromkeys(sources))
     if name is not None and len(distinct) > 1 and "{task_id" not in name:
         raise ConfigurationError("put {task_id} into --name, so that the files of each have their own")
+    place = target if name is not None else download_target(target, len(distinct))
     async with context.open_session(needs_key=not all(map(_is_link, distinct)), renders=True) as session:
         with transfer_progress(context.output) as add_bar:
 
             async def save(source: str) -> tuple[str, list[str]]:
-                target = source if _is_link(source) else await session.generations.retrieve(source)
-                paths = await session.download(
-                    target, f"{folder}{os.sep}", name=name, on_progress=add_bar(source), **options
-                )
+                job = source if _is_link(source) else await session.generations.retrieve(source)
+                paths = await session.download(job, place, name=name, on_progress=add_bar(source), **options)
                 return source, [str(path) for path in paths]
 
             def write(result: tuple[str, list[str]]) -> None:
