@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import attrs
 
 from ..._core.errors import APIStatusError, RateLimitError, ResponseDecodeError, RivyaError
-from ..._core.http.error_responses import add_response, read_error
+from ..._core.http.error_responses import CLASS_BY_CODE, add_response, read_error
 from ..._core.http.retry import (
     AttemptState,
     GiveUp,
@@ -258,11 +258,16 @@ class RequestExecutor:
         return response
 
     def _decode(self, operation: Operation[T], response: Response) -> T:
-        """Returns the result. Errors have the text of the response, and show it if it is a page or an error."""
+        """Returns the result. Errors have the text of the response, and show it if it is a page or an error.
+
+        Raises the error of a 2xx response that has a code of the API in place of a record.
+        """
         response = self._mask_body(response)
         try:
             return operation.decode(response)
         except ResponseDecodeError as error:
+            if (refusal := read_error(response, self.environment.wall_time(), self._secrets)).code in CLASS_BY_CODE:
+                raise refusal from None
             add_response(error, response, self._secrets)
             raise
 
