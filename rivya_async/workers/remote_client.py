@@ -88,6 +88,8 @@ class RemoteJobClient:
         """Origin of the service."""
         self.models = session.models
         """Models of the session."""
+        self.prices = session.prices
+        """Prices of the session."""
         self.files = session.files
         """Files of the session."""
         self.generations = session.generations
