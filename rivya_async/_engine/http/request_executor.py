@@ -22,7 +22,7 @@ from ..._core.masking import MASK, mask_secrets
 from ..hooks import AttemptDetails, RetryDetails, notify
 from ..logs import ServiceLog
 from ..timer_queue import Wakeup
-from .call_errors import CancellationContext, complete_error, final_error, mask_error, may_have_been_processed
+from .call_errors import CancellationContext, mask_error, may_have_been_processed, to_attempt_error, to_call_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -151,9 +151,9 @@ class RequestExecutor:
                     finally:
                         limiter.release()
                 except RivyaError as caught:
-                    error = complete_error(caught, request, sent, self._secrets)
+                    error = to_attempt_error(caught, request, sent, self._secrets)
                     if not has_slot:  # a rejected call would be rejected again
-                        raise final_error(error, ambiguous=ambiguous) from error.__cause__
+                        raise to_call_error(error, ambiguous=ambiguous) from error.__cause__
                     if progress is not None and progress() > reached:
                         started, counted, reached = self._loop.time(), 1, progress()
                     state = AttemptState(counted, self._loop.time() - started, ambiguous)
@@ -161,7 +161,7 @@ class RequestExecutor:
                     by_limiter = limiter.decide(error)
                     decision = by_limiter or self._decide(error, request, state, deadline, limiter.rate_controller)
                     if isinstance(decision, GiveUp):
-                        raise final_error(error, ambiguous=ambiguous) from error.__cause__
+                        raise to_call_error(error, ambiguous=ambiguous) from error.__cause__
                     if by_limiter is not None:  # the attempt does not count, and `acquire` waits
                         counted -= 1
                         continue
