@@ -14,6 +14,7 @@ import attrs
 from .._core.errors import ConfigurationError, GenerationFailedError, WaitError
 from .._engine.environment import Environment
 from .._engine.shutdown import ShutdownSignal
+from .._engine.transfers.partial_file import file_exists_error
 from .._jobs.runner import JobContext, JobPolicy, JobRunner
 from .._jobs.transitions import JobState
 from .errors import exit_code_for
@@ -38,7 +39,7 @@ LOCAL_STATUSES = {JobState.PLANNED: "waiting", JobState.INTENT: "buying"}
 class Job:
     """A job and its progress. It is its own `JobStore`: nothing is stored, the user repeats the open jobs.
 
-    `request` is None for a job that another process purchased: it has a task id. `folder` is where its files are saved.
+    `request` is None for a job that another process purchased: it has a task id. Its files are saved in `target`.
     `replayed` is true if an earlier command has bought it under the same key. `began` and `ended` are in seconds of the
     monotonic clock. `on_change` is called after each change.
     """
@@ -51,7 +52,7 @@ class Job:
     estimated_credits: Amount | None = None
     generation: Generation | None = None
     error: Exception | None = None
-    folder: Path | None = None
+    target: str | None = None
     files: Sequence[Path] = ()
     replayed: bool = False
     intent_at: float | None = None
@@ -89,7 +90,7 @@ class Job:
         """One word for people: the service's status, or a local one before, after and beside it."""
         if self.error is not None:
             return "failed" if isinstance(self.error, GenerationFailedError) else "error"
-        if self.state is JobState.SUCCEEDED and self.folder is not None:
+        if self.state is JobState.SUCCEEDED and self.target is not None:
             return "saving"
         return LOCAL_STATUSES.get(self.state) or (self.generation.status if self.generation else "open")
 
@@ -114,7 +115,7 @@ class Job:
 
     def continues(self) -> bool:
         """Returns True where the files of a succeeded job are wanted."""
-        return self.state is JobState.SUCCEEDED and self.folder is not None
+        return self.state is JobState.SUCCEEDED and self.target is not None
 
     async def load_request(self) -> GenerationRequest:
         """Returns the request. The session uploads its local files."""
@@ -141,9 +142,9 @@ class Job:
             self.generation = error.last or self.generation
 
     async def save_files(self, generation: Generation) -> Sequence[Path]:
-        """Saves the files under the name of the task: a file of that name is of an earlier run."""
+        """Saves the files. A file with the name of the task in a folder is of an earlier run."""
         assert self.session is not None  # noqa: S101  a running job has one
-        return await self.session.download(generation, f"{self.folder or '.'}{os.sep}", exists=self.exists or "keep")
+        return await self.session.download(generation, self.target or ".", exists=self.exists)
 
     async def run(self, timeout: float | None) -> None:
         """Processes the job to its end in a context of its own: the error of one job halts no other."""
@@ -166,12 +167,12 @@ class Job:
 class JobList:
     """All jobs of a command, for the summary of an interruption.
 
-    `folder` is where files were to go, and `exists` the rule for those that exist. `again` is the command that repeats
+    `target` is where files were to go, and `exists` the rule for those that exist. `again` is the command that repeats
     a request that is not for a job.
     """
 
     jobs: list[Job] = attrs.field(factory=list)
-    folder: str | None = None
+    target: str | None = None
     exists: Exists | None = None
     again: str | None = None
 
@@ -196,7 +197,9 @@ async def run_jobs(
 
     JSON lines are written as jobs end, text when all have ended, also after a cancellation: purchased jobs go on.
     """
-    folder = None if job_list.folder is None else ensure_dir(job_list.folder)
+    target = None if job_list.target is None else download_target(job_list.target, len(job_list.jobs))
+    if target is not None:
+        await asyncio.to_thread(_prepare_target, target, job_list.exists)
     try:
         with job_progress(output, job_list.jobs) as update:
 
@@ -207,7 +210,7 @@ async def run_jobs(
 
             async with asyncio.TaskGroup() as group:
                 for job in job_list:
-                    job.session, job.folder, job.exists, job.on_change = session, folder, job_list.exists, on_change
+                    job.session, job.target, job.exists, job.on_change = session, target, job_list.exists, on_change
                     group.create_task(job.run(timeout))
     finally:
         if not output.is_json:
@@ -223,8 +226,34 @@ def _write_job(job: Job, output: Output) -> None:
     if job.error is not None:
         again = purchase_command(job)
         if job.task_id is not None:
-            again = wait_command([job], None if job.folder is None else str(job.folder))
+            again = wait_command([job], job.target)
         output.write_error(job.error, again=again)
+
+
+def download_target(output: str, count: int) -> str:
+    """Returns the target for `RivyaSession.download`: a path with a suffix is a file, all others are folders.
+
+    An existing folder, and a path that ends with a separator, are folders too. Raises `ConfigurationError` if one file
+    is named for the files of several jobs.
+    """
+    path = Path(output).expanduser()
+    if not path.suffix or path.is_dir() or output.endswith(("/", os.sep)):
+        return f"{path}{os.sep}"
+    if count > 1:
+        raise ConfigurationError(
+            f"{output} names one file, and there are {count} jobs: give a folder, such as {output}/"
+        )
+    return str(path)
+
+
+def _prepare_target(target: str, exists: Exists | None) -> None:
+    """Creates the folder. Raises before anything is bought if no file can be saved."""
+    if target.endswith(os.sep):
+        ensure_dir(target)
+        return
+    check_writable(Path(target).parent)
+    if exists in {None, "error"} and os.path.lexists(target):
+        raise file_exists_error(Path(target))
 
 
 def ensure_dir(folder: str) -> Path:

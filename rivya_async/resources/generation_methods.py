@@ -237,6 +237,10 @@ class GenerationMethods:
         """
         policy = self._jobs.policy(poll)
         validate_listener(on_progress, "on_progress", "Progress")
+        if not isinstance(generations_or_task_ids, Iterable) or isinstance(generations_or_task_ids, str):
+            raise ConfigurationError(
+                f"as_completed takes an iterable of jobs or task ids, not {generations_or_task_ids!r:.80}"
+            )
         jobs: dict[str, Generation | None] = {}
         for task_id, last in map(identify_job, generations_or_task_ids):
             jobs[task_id] = last or jobs.get(task_id)
@@ -285,7 +289,7 @@ class GenerationMethods:
         """
         if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or max_in_flight < 1:
             raise ConfigurationError(f"max_in_flight must be a whole number from 1 on, not {max_in_flight!r}")
-        if not isinstance(requests, Iterable | AsyncIterable):
+        if not isinstance(requests, Iterable | AsyncIterable) or isinstance(requests, str | GenerationRequest):
             raise ConfigurationError(f"map takes an iterable of GenerationRequest values, not {requests!r:.80}")
         policy = self._jobs.policy(poll)
         compute_deadline(timeout, policy)  # validates it

@@ -81,6 +81,25 @@ async def test_long_integers_are_exact(number: int) -> None:
     assert isinstance(job.extra["seed"], int)
 
 
+@pytest.mark.parametrize(
+    ("escaped", "expected"),
+    [
+        ("kite \\ud83d", "kite \ufffd"),
+        ("\\uDC00 kite", "\ufffd kite"),
+        ("\\ud83d\\ud83d\\ude00", "\ufffd\U0001f600"),
+        ("\\\\ud83d", "\\ud83d"),
+        ("\\ud83d\\ude00 \\n\\u0041", "\U0001f600 \nA"),
+    ],
+)
+async def test_text_that_is_cut_within_a_character_is_readable(escaped: str, expected: str) -> None:
+    """C24: half of a surrogate pair, as JavaScript leaves it, is replaced with and without orjson."""
+    text = body(title="TITLE").replace("TITLE", escaped)
+    async with plain_server(every(lambda: page(text))) as server, session_of(server) as session:
+        job = await session.wait_for("task_1", timeout=10)
+    assert job.extra["title"] == expected
+    assert job.to_json().encode()
+
+
 async def test_failed_job_without_code_keeps_its_reason() -> None:
     """C7: an error detail may lack its code."""
     text = body(status="failed", error={"message": "The picture is empty."})
