@@ -9,6 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 from ._core import assumptions
+from ._core.argument_advice import advise, explain_arguments
 from ._core.catalogue.learned_prices import LearnedPrices
 from ._core.config import Config, validate_headers
 from ._core.errors import ConfigurationError, SessionClosedError
@@ -107,6 +108,7 @@ class RivyaSession(GenerationMethods):
     openapi: OpenApi = resource(OpenApi)
     """The service's OpenAPI document."""
 
+    @explain_arguments
     def __init__(
         self,
         api_key: str | None = None,
@@ -204,6 +206,7 @@ class RivyaSession(GenerationMethods):
         self.webhooks = Webhooks(engine)
         self.webhook_events = WebhookEvents(engine)
 
+    @explain_arguments
     def with_options(
         self,
         *,
@@ -283,6 +286,12 @@ class RivyaSession(GenerationMethods):
     def is_local(self) -> bool:
         """True if the service runs on this machine, as the sandbox does."""
         return self._config.is_local
+
+    if not TYPE_CHECKING:  # type checkers would accept every name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            message = f"{type(self).__name__!r} object has no attribute {name!r}{advise(name, dir(type(self)))}"
+            raise AttributeError(message, name=name, obj=self)
 
     def __repr__(self) -> str:
         root = self._root or self
