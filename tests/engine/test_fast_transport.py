@@ -1,4 +1,4 @@
-"""The parser boundary of the fast transport: what a server may send, and what becomes of the connection."""
+"""The parser of the fast transport: valid, invalid and hostile responses, and the reuse of their connections."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from rivya_async._engine.http.watchdog import NO_TIMEOUT, TimeoutScope, Watchdog
 
 pytest.importorskip("httptools")
 
-from rivya_async._engine.http import fast_transport  # noqa: E402 - needs httptools
-from rivya_async._engine.http.fast_connection import FastConnection  # noqa: E402 - needs httptools
-from rivya_async._engine.http.fast_transport import FastTransport  # noqa: E402 - needs httptools
+from rivya_async._engine.http import fast_transport
+from rivya_async._engine.http.fast_connection import FastConnection
+from rivya_async._engine.http.fast_transport import FastTransport
 
 OK: Final = b"HTTP/1.1 200 OK\r\n"
 READ: Final = Request("GET", "/api/v1/credits")
