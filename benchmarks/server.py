@@ -9,8 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
+import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final, cast
 
 import attrs
@@ -135,19 +139,38 @@ class Connection(asyncio.Protocol):
         return None
 
 
-async def serve() -> None:
+def certificate() -> Path:
+    """Returns the file with the key and the certificate of the server, which is created with openssl once."""
+    file = Path(tempfile.gettempdir()) / "rivya-benchmark.pem"
+    if not file.exists():
+        command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=127.0.0.1"
+        options = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "-", "-out", "-"]
+        made = subprocess.run([*command.split(), *options], check=True, capture_output=True)  # noqa: S603 - constant
+        file.touch(mode=0o600)
+        file.write_bytes(made.stdout)
+    return file
+
+
+async def serve(*, tls: bool) -> None:
     """Prints the address, then serves until standard input ends, so that it exits with its parent."""
     loop = asyncio.get_running_loop()
     service = Service(loop)
     server = await loop.create_server(lambda: Connection(service), "127.0.0.1", 0, backlog=1024)
-    print("http://{}:{}".format(*server.sockets[0].getsockname()), flush=True)
+    control = "http://{}:{}".format(*server.sockets[0].getsockname())
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate())
+        server = await loop.create_server(lambda: Connection(service), "127.0.0.1", 0, backlog=1024, ssl=context)
+        print(control, "https://{}:{}".format(*server.sockets[0].getsockname()), flush=True)
+    else:
+        print(control, control, flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 
 
 def main() -> None:
     """Serves on the fastest loop: only the clients are measured."""
     with asyncio.Runner(loop_factory=fastest_loop_factory()) as runner:
-        runner.run(serve())
+        runner.run(serve(tls="tls" in sys.argv))
 
 
 if __name__ == "__main__":
