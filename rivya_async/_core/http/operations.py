@@ -18,7 +18,7 @@ from ..types.generations import Credits, File, Generation
 from ..types.purchase_cost import GENERATIONS_PATH
 from . import serialization
 from .messages import Request, Response, parse_http_date
-from .serialization import parse_open_generation
+from .serialization import parse_usual_generation
 
 if TYPE_CHECKING:
     from ..generation_request import GenerationRequest
@@ -211,7 +211,7 @@ def read_generation(response: Response) -> Generation:
     """Returns the generation of a 2xx response."""
     value = serialization.parse_json(response.body)
     request_id = response.request_id
-    generation = parse_open_generation(value, request_id)
+    generation = parse_usual_generation(value, request_id)
     if generation is not None:
         return generation
     generation = serialization.structure(value, Generation)
