@@ -88,7 +88,7 @@ async def open_bare_aiohttp(url: str) -> AsyncIterator[Run]:
         async def work(jobs: Iterator[int]) -> int:
             succeeded = 0
             for _ in jobs:
-                job = await _submit(http, url)
+                job = await submit(http, url)
                 while job["status"] != "succeeded":
                     job = await poll(http, url, job["id"])
                 succeeded += 1
@@ -107,7 +107,7 @@ async def open_polling_loop(url: str) -> AsyncIterator[Run]:
     async with open_http(url) as http:
 
         async def generate(load: Load) -> bool:
-            job = await _submit(http, url)
+            job = await submit(http, url)
             delay = load.first_delay()
             while job["status"] != "succeeded":
                 await asyncio.sleep(delay)
@@ -184,7 +184,7 @@ def open_http(url: str = "") -> aiohttp.ClientSession:
     )
 
 
-async def _submit(http: aiohttp.ClientSession, url: str) -> dict[str, Any]:
+async def submit(http: aiohttp.ClientSession, url: str) -> dict[str, Any]:
     body = {"model": MODEL, "prompt": PROMPT}
     async with http.post(f"{url}/api/v1/generations", json=body) as response:
         return _decode(await response.read())

@@ -123,9 +123,13 @@ class Server:
         """Resets the server and creates a number of jobs."""
         await self._get(f"/reset?jobs={jobs}&polls={polls}")
 
-    async def counts(self) -> dict[str, int]:
+    async def set_durations(self, median: float, sigma: float) -> None:
+        """Resets the server. Jobs end after lognormal durations in seconds."""
+        await self._get(f"/reset?jobs=0&polls=0&median={median}&sigma={sigma}")
+
+    async def counts(self) -> dict[str, Any]:
         """Returns the counts of the server."""
-        counts: dict[str, int] = await self._get("/tally")
+        counts: dict[str, Any] = await self._get("/tally")
         return counts
 
     async def _get(self, target: str) -> Any:
