@@ -139,8 +139,16 @@ def simulate(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
-def screenshot(session: nox.Session) -> None:
-    """Update the pictures of pages in the manual."""
+def docs(session: nox.Session) -> None:
+    """Build the site of the manual into build/site; a warning is an error."""
+    run(session, "mkdocs", "build", "--quiet", "--config-file", "tests/site/mkdocs.yml", NO_MKDOCS_2_WARNING="1")
+
+
+@nox.session(python=False)
+def pictures(session: nox.Session) -> None:
+    """Update the pictures of the manual: drawings, plots and screenshots."""
+    run(session, "python", "-m", "benchmarks.drawings", "examples")
+    run(session, "python", "-m", "benchmarks", "schedule", "--picture", "benchmarks/schedule.png")
     run(session, "python", "-m", "tests.dashboard.screenshot", "examples/sandbox-page.jpg")
     run(session, "python", "-m", "tests.batch.screenshot", "examples/batch-report.jpg", "examples/contact-sheet.jpg")
 

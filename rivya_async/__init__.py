@@ -180,6 +180,11 @@ _NAMES_BY_MODULE = {
     "._engine.hooks": "AttemptDetails DownloadDetails Hooks PollDetails RetryDetails WaitDetails",
     ".session": "RivyaSession",
 }
+_SUBMODULES = frozenset(
+    ["batch", "blocking", "catalogue", "otel", "progress", "receiver", "sandbox", "testing", "workers"]
+)
+"""Public modules, which are imported on first use too. Some of them need an extra."""
+
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()}
 
 
@@ -188,6 +193,8 @@ if not TYPE_CHECKING:  # type checkers would accept every name
     def __getattr__(name: str) -> Any:
         if name == "__version__":
             value = import_module("importlib.metadata").version("rivya-async")
+        elif name in _SUBMODULES:
+            return _import_submodule(name)
         elif name in _MODULE_BY_NAME:
             value = getattr(import_module(_MODULE_BY_NAME[name], __name__), name)
         else:
@@ -196,5 +203,12 @@ if not TYPE_CHECKING:  # type checkers would accept every name
         return value
 
 
+def _import_submodule(name: str) -> Any:
+    try:
+        return import_module(f".{name}", __name__)
+    except ImportError as error:  # `hasattr` and `inspect.getmembers` expect an AttributeError
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {error}") from error
+
+
 def __dir__() -> list[str]:
-    return list(__all__)
+    return sorted([*__all__, *_SUBMODULES])

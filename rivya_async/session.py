@@ -9,6 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 from ._core import assumptions
+from ._core.argument_advice import advise, explain_arguments
 from ._core.catalogue.learned_prices import LearnedPrices
 from ._core.config import Config, validate_headers
 from ._core.errors import ConfigurationError, SessionClosedError
@@ -28,10 +29,11 @@ from ._engine.purchase_preflight import PurchasePreflight
 from .resources import resource
 from .resources.account import CreditsResource, OpenApi
 from .resources.chat import Chat
-from .resources.downloads import ResultDownloads
+from .resources.downloads import ResultDownloads, is_url, resolve_names
 from .resources.files import Files
-from .resources.generation_methods import GenerationMethods, JobContext
+from .resources.generation_methods import GenerationMethods
 from .resources.generations import Generations
+from .resources.job_operations import JobOperations
 from .resources.models import CatalogueCache, Models
 from .resources.webhooks import WebhookEvents, Webhooks
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from ._core.catalogue.model import Model
     from ._core.open_jobs import OpenJob
     from ._core.types.generations import Generation
     from ._engine.hooks import Hooks
@@ -107,6 +110,7 @@ class RivyaSession(GenerationMethods):
     openapi: OpenApi = resource(OpenApi)
     """The service's OpenAPI document."""
 
+    @explain_arguments
     def __init__(
         self,
         api_key: str | None = None,
@@ -169,23 +173,21 @@ class RivyaSession(GenerationMethods):
         self._max_connections = max_connections
         self._pid = os.getpid()
         self._environment = Environment()
-        self.durations = DurationEstimator()
-        """Learned job durations. `dump()` and `load()` transfer them to another process."""
+        self._durations = DurationEstimator()
         self._delivery_rate = DeliveryRateEstimator()
-        self.prices = LearnedPrices(validate_prices(prices))
-        """Prices learned from purchases, and the given ones. `dump()` and `load()` transfer them to another process."""
-        self._catalogue = CatalogueCache(self.prices)
+        self._prices = LearnedPrices(validate_prices(prices))
+        self._catalogue = CatalogueCache(self._prices)
         ledger = SpendLedger(
             max_spend=validate_cap("max_spend", max_spend),
             max_reserved=validate_cap("max_reserved", max_reserved),
-            prices=self.prices,
+            prices=self._prices,
         )
         self._spend = SpendSummary(ledger)
         self._preflight = PurchasePreflight(
             Models(self._open_engine, self._catalogue).catalogue,
             ledger,
             new_key=self._environment.new_idempotency_key,
-            known_models=lambda: self._catalogue.models,
+            known_models=lambda: self._catalogue.models or _packaged_models(),
         )
         # A transport of the caller does not know the default headers: they are options of each request.
         self._options = None if transport is None or not self._config.headers else RequestOptions(self._config.headers)
@@ -200,7 +202,7 @@ class RivyaSession(GenerationMethods):
         self.models = Models(engine, self._catalogue)
         self.files = Files(engine, self.models.retrieve)
         self._downloads = ResultDownloads(engine)
-        self._jobs = JobContext(engine, poll, self._preflight, self.files.resolve_references)
+        self._jobs = JobOperations(engine, poll, self._preflight, self.files.resolve_references)
         self.generations = Generations(self._jobs, self._delivery_rate)
         self.chat = Chat(engine, self._preflight)
         self.credits = CreditsResource(engine)
@@ -208,6 +210,7 @@ class RivyaSession(GenerationMethods):
         self.webhooks = Webhooks(engine)
         self.webhook_events = WebhookEvents(engine)
 
+    @explain_arguments
     def with_options(
         self,
         *,
@@ -254,9 +257,29 @@ class RivyaSession(GenerationMethods):
         return self._spend
 
     @property
+    def durations(self) -> DurationEstimator:
+        """Learned job durations. `dump()` and `load()` transfer them to another process."""
+        return self._durations
+
+    @property
+    def prices(self) -> LearnedPrices:
+        """Prices learned from purchases, and the given ones. `dump()` and `load()` transfer them to another process."""
+        return self._prices
+
+    @property
     def open_jobs(self) -> tuple[OpenJob, ...]:
         """The jobs that this session bought and has not seen end, at most the newest 100,000, the oldest first."""
         return tuple(self._jobs.preflight.open_jobs)
+
+    @property
+    def undelivered_jobs(self) -> tuple[OpenJob, ...]:
+        """The jobs that this session bought and whose end no call has returned yet: print their ids after Ctrl-C.
+
+        These are the `open_jobs`, and before them the jobs that ended in a `map` that was left before it yielded them,
+        or in a `generate` that was cancelled while it saved the files. `wait_for(task_id)` and `download(task_id, ...)`
+        of any session return their results.
+        """
+        return tuple(self._jobs.preflight.open_jobs.undelivered)
 
     @property
     def base_url(self) -> str:
@@ -267,6 +290,12 @@ class RivyaSession(GenerationMethods):
     def is_local(self) -> bool:
         """True if the service runs on this machine, as the sandbox does."""
         return self._config.is_local
+
+    if not TYPE_CHECKING:  # type checkers would accept every name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            message = f"{type(self).__name__!r} object has no attribute {name!r}{advise(name, dir(type(self)))}"
+            raise AttributeError(message, name=name, obj=self)
 
     def __repr__(self) -> str:
         root = self._root or self
@@ -337,6 +366,8 @@ class RivyaSession(GenerationMethods):
     ) -> list[Path]:
         """Saves the files of a succeeded job, or of one URL. Returns a list of their paths, also for one file.
 
+        The job is a record, or a task id, whose record is read first.
+
         `to` is a folder if it exists as one, ends with a separator (`"out/"`) or `name` is given; it is created if
         missing. Files are named after the task and their format. Otherwise `to` is the name of the first file, and
         further files get a number; a name with the extension of another format is a `DownloadError`, which names the
@@ -372,8 +403,12 @@ class RivyaSession(GenerationMethods):
         >>> asyncio.run(main())
         [PosixPath('kites/z-image-01.png')]
         """
+        source = generation_or_url
+        if isinstance(source, str) and not is_url(source):
+            resolve_names(None, to, name, 1, exists)  # an invalid target sends nothing
+            source = await self.generations.retrieve(source)
         return await self._downloads.save(
-            generation_or_url, to, name=name, exists=exists, max_bytes=max_bytes, on_progress=on_progress
+            source, to, name=name, exists=exists, max_bytes=max_bytes, on_progress=on_progress
         )
 
     def _open_engine(self) -> Engine:
@@ -404,7 +439,7 @@ class RivyaSession(GenerationMethods):
                 hooks=with_log(self._hooks),
                 max_connections=min(self._max_connections, transport.max_connections),
                 rate_limit=self._rate_limit,
-                durations=self.durations,
+                durations=self._durations,
                 delivery_rate=self._delivery_rate,
                 open_jobs=self._jobs.preflight.open_jobs,
                 options=self._options,
@@ -413,6 +448,12 @@ class RivyaSession(GenerationMethods):
         elif self._engine.loop is not loop:
             raise ConfigurationError("this session belongs to another event loop: create a RivyaSession for each loop")
         return self._engine
+
+
+def _packaged_models() -> Mapping[str, Model]:
+    from .catalogue.functions import models
+
+    return models()
 
 
 set_public_module("rivya_async", RivyaSession)

@@ -22,6 +22,7 @@ from .._core.errors import (
     SubmitTimeoutError,
 )
 from .._core.generation_request import GenerationRequest
+from .._core.http.replays import ReplayDetector
 from .._core.idempotency import attach_idempotency_key, validate_key
 from .._core.masking import clean_message
 from .._core.open_jobs import OpenJobs
@@ -52,6 +53,7 @@ class PurchasePreflight:
     ) -> None:
         self.ledger = ledger
         self.open_jobs = OpenJobs()
+        self.replays = ReplayDetector()
         self._catalogue = catalogue
         self._new_key = new_key
         self._known_models = known_models
@@ -91,7 +93,7 @@ class PurchasePreflight:
         self, request: GenerationRequest | ChatRequest, key: str, path: str, deadline: float | None = None
     ) -> None:
         """Reserves the price of a purchase before it is sent. Raises `SpendLimitError` where it would pass a cap."""
-        job = GenerationRequest(request.model, request.message) if isinstance(request, ChatRequest) else request
+        job = request.to_priced_job() if isinstance(request, ChatRequest) else request
         price = await self._price(job, deadline) if self.ledger.needs_price(key, path) else None
         self.ledger.reserve(key, price, path, job)
 

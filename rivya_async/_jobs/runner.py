@@ -30,12 +30,12 @@ MAX_LOOP_HASH_BYTES: Final = 1024 * 1024
 
 
 class JobStore(Protocol):
-    """The request, the record and the files of one job, and the place where they are kept.
+    """The request, the record and the files of one job, and the place where they are kept."""
 
-    `record` is the latest record, with at least `key`, `state`, `task_id`, `intent_at` and `submitted_at`.
-    """
-
-    record: Any
+    @property
+    def record(self) -> Any:
+        """The latest record, with at least `key`, `state`, `task_id`, `intent_at` and `submitted_at`."""
+        ...
 
     @property
     def generation(self) -> Generation | None:

@@ -17,7 +17,6 @@ from .._core.errors import (
     SessionClosedError,
     StreamInterruptedError,
 )
-from .._core.http.error_responses import status_error_class
 from .._core.http.retry import is_transient
 from .._core.public_module import set_public_module
 from .._core.spend import proves_not_purchased
@@ -201,27 +200,6 @@ def error_fields(error: Exception | None) -> ErrorFields:
     elif isinstance(error, APIStatusError | StreamInterruptedError):
         code = error.code
     return {"error": text or name, "error_code": code, "error_type": name}
-
-
-EARLIER_REASONS: Final[Mapping[str, str]] = {
-    "in_doubt": JobInDoubtError.__name__,
-    "invalid": InvalidJobError.__name__,
-    "poison": PoisonMessageError.__name__,
-    "no_files": NoFilesError.__name__,
-    "not_saved": FilesNotSavedError.__name__,
-}
-"""The error types of reasons that earlier versions stored as error codes."""
-
-
-def split_error_code(code: str, state: str) -> tuple[str | None, str | None]:
-    """Returns the error code and error type for the one text of an earlier version, which was either of them."""
-    if code in EARLIER_REASONS:
-        return None, EARLIER_REASONS[code]
-    if code[:1].isupper():
-        return None, code
-    if state == JobState.FAILED:
-        return (None if code == "unknown" else code), GenerationFailedError.__name__
-    return code, status_error_class(0, code).__name__
 
 
 set_public_module("rivya_async.batch", JobState)

@@ -6,8 +6,7 @@ from .._jobs.transitions import JobState
 from .batch import Batch
 from .manifest import Manifest
 from .planner import Conflict, InvalidRowsError, PlanResult
-from .record import RowRecord, RunRecord
-from .row import InvalidRow, Row
+from .row import InvalidRow, Row, RowRecord, RunRecord
 
 __all__ = [
     "Batch",

@@ -20,17 +20,15 @@ from .._engine.polling.waiters import notify_listener
 from .._engine.shutdown import ShutdownSignal
 from .._engine.transfers.file_io import staging_dir
 from .._jobs.transitions import JobState, is_open
-from .backend import PollCounter
 from .journal import Journal
-from .row_runner import RunContext, batch_policy, retry_changes, run_row
+from .row_runner import PollCounter, RunContext, batch_policy, retry_changes, run_row
 
 if TYPE_CHECKING:
     from .._core.types.generations import Amount
     from .._engine.hooks import Hooks
-    from .backend import BatchBackend, FileSaver
     from .planner import PlanResult
-    from .record import RowRecord
-    from .row import InvalidRow, Row
+    from .row import InvalidRow, Row, RowRecord
+    from .row_runner import BatchBackend, FileSaver
 
 PURCHASE_RETRY_TIMEOUT: Final = 600.0
 """Seconds for which a run retries the purchase of a row while the service is unavailable."""
@@ -96,6 +94,11 @@ class Batch:
     def credits(self) -> Amount:
         """The credits that all rows have cost and hold, in all runs."""
         return self._journal.credits
+
+    @property
+    def service(self) -> str | None:
+        """The origin of the service of the latest run, or None before the first run."""
+        return self._journal.service
 
     @property
     def halted(self) -> Exception | None:
@@ -224,11 +227,22 @@ class Batch:
     async def _report(
         self, records: AsyncGenerator[RowRecord], run: RunContext, on_progress: Callable[[Progress], object]
     ) -> AsyncGenerator[RowRecord]:
-        meter = ProgressMeter(self, downloads=run.download_to is not None)
+        loop, downloads = asyncio.get_running_loop(), run.download_to is not None
+
+        def count_open() -> int:
+            return sum(count for state, count in self.counts.items() if is_open(state, downloads=downloads))
+
+        def measure() -> Progress:
+            counts, still_open, elapsed = self.counts, count_open(), loop.time() - started_at
+            failed, ended = counts[JobState.FAILED] + counts[JobState.DEAD], open_before - still_open
+            rate = ended / elapsed if ended > 0 and elapsed > 0 else None
+            return Progress(counts.total() - failed - still_open, failed, still_open, self.credits, rate)
+
+        started_at, open_before = loop.time(), count_open()
         async with aclosing(records):
-            await notify_listener(on_progress, meter.measure())
+            await notify_listener(on_progress, measure())
             async for record in records:
-                await notify_listener(on_progress, meter.measure())
+                await notify_listener(on_progress, measure())
                 yield record
 
     async def _process(self, run: RunContext, limit: int) -> AsyncGenerator[RowRecord]:
@@ -236,6 +250,7 @@ class Batch:
         self._run, self._halted, self._closing = run, None, asyncio.Lock()
         try:
             number = await self._journal.begin_run(run.wall(), run.session.base_url)
+            await self._journal.observe_prices(run.session.prices)
             rows = bounded_map(self._unfinished(run), lambda record: run_row(run, record), limit=limit, ordered=False)
             try:
                 async for record in rows:
@@ -256,17 +271,13 @@ class Batch:
     async def _unfinished(self, run: RunContext) -> AsyncIterator[RowRecord]:
         """Yields the rows to process, those in progress first, and each once: it may fail and be purchased again."""
         yielded = set[str]()
-        in_progress = [
-            JobState.INTENT,
-            JobState.SUBMITTED,
-            *([JobState.SUCCEEDED] if run.download_to is not None else []),
-        ]
-        async for record in self.records(*in_progress):
+        saved = [JobState.SUCCEEDED] if run.download_to is not None else []
+        async for record in self.records(JobState.INTENT, JobState.SUBMITTED, *saved):
             if run.stop.is_set:
                 return
             yielded.add(record.row.identity)
             yield record
-        for state in (JobState.FAILED, JobState.PLANNED) if run.retry_failed else (JobState.PLANNED,):
+        for state in [JobState.FAILED, JobState.PLANNED] if run.retry_failed else [JobState.PLANNED]:
             async for record in self.records(state):
                 if run.stop.is_set or run.halted is not None:
                     return
@@ -277,29 +288,6 @@ class Batch:
     def _check_idle(self) -> None:
         if self._run is not None:
             raise ConfigurationError("this batch is running. Wait for the end of its run, or stop it")
-
-
-class ProgressMeter:
-    """Progress of a batch, and the rate since this object exists. With `downloads`, a row is done once it is saved."""
-
-    def __init__(self, batch: Batch, *, downloads: bool) -> None:
-        self._batch = batch
-        self._downloads = downloads
-        self._loop = asyncio.get_running_loop()
-        self._started_at = self._loop.time()
-        self._open_before = self._count_open()
-
-    def _count_open(self) -> int:
-        counts = self._batch.counts
-        return sum(count for state, count in counts.items() if is_open(state, downloads=self._downloads))
-
-    def measure(self) -> Progress:
-        """Returns the present numbers."""
-        counts, still_open = self._batch.counts, self._count_open()
-        failed = counts[JobState.FAILED] + counts[JobState.DEAD]
-        elapsed, ended = self._loop.time() - self._started_at, self._open_before - still_open
-        rate = ended / elapsed if ended > 0 and elapsed > 0 else None
-        return Progress(counts.total() - failed - still_open, failed, still_open, self._batch.credits, rate)
 
 
 def _check_integer(name: str, value: int, *, minimum: int) -> int:

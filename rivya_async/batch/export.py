@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from .._core.errors import ConfigurationError
-from .record import RowRecord
+from .row import RowRecord
 
 TEXTS: Final = ("name", "model", "prompt", "params", "references", "client_request_id", "state", "key", "task_id")
 NUMBERS: Final = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import threading
 from collections import Counter
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from .._core.errors import ConfigurationError, JournalError
+from .._core.generation_request import GenerationRequest
 from .._core.http.addresses import is_loopback_host
 from .._core.masking import clean_message
 from .._engine.transfers.file_io import await_uncancellable
 from .._jobs.transitions import JobState, check_transition
 from .._sqlite_writer import CommitInterrupted, GroupCommitWriter, WriterClosed, create_private_file
 from .planner import PlanResult, plan_rows
-from .record import RowRecord
+from .row import RowRecord
 from .schema import (
     CREDITS,
     SELECT_ROWS,
@@ -32,6 +34,7 @@ from .schema import (
 )
 
 if TYPE_CHECKING:
+    from .._core.catalogue.learned_prices import LearnedPrices
     from .._core.types.generations import Amount
     from .row import InvalidRow, Row
 
@@ -39,6 +42,9 @@ T = TypeVar("T")
 
 PAGE_SIZE: Final = 500
 """Rows that are read from the journal at a time."""
+
+MAX_PRICES: Final = 1000
+"""Purchases of earlier runs from which a run learns prices."""
 
 COMMIT_DELAY: Final = 0.02
 """Seconds that a commit waits for more changes: a commit of thirty rows costs half as much per row as one of seven."""
@@ -68,6 +74,8 @@ class Journal:
         """The number of rows in each state."""
         self.credits: Amount = 0
         """The sum of `RowRecord.credits`."""
+        self.service: str | None = None
+        """The origin of the service of the latest run, or None before the first."""
         self._load_totals(connection)
 
     async def plan(self, rows: Iterable[Row | InvalidRow], *, keep_going: bool) -> PlanResult:
@@ -116,20 +124,31 @@ class Journal:
         found = await self._run(lambda connection: connection.execute(select, [after, *states, PAGE_SIZE]).fetchall())
         return (found[-1][0] if found else after), [parse_record(values, self.batch_id) for _, *values in found]
 
+    async def observe_prices(self, prices: LearnedPrices) -> None:
+        """Adds the prices of the latest purchases to those of a session."""
+        select = (
+            "SELECT body, reserved_credits, task_id, final_credits FROM rows WHERE reserved_credits IS NOT NULL "
+            "ORDER BY submitted_at DESC LIMIT ?"
+        )
+        found = await self._run(lambda connection: connection.execute(select, [MAX_PRICES]).fetchall())
+        for body, reserved, task_id, final in reversed(found):
+            prices.observe(GenerationRequest(**json.loads(body)), reserved, task_id)
+            if final is not None:
+                prices.observe_end(task_id, final)
+
     async def begin_run(self, now: float, service: str) -> int:
         """Records the start of a run against this service and returns its number.
 
         Raises `ConfigurationError` where jobs were purchased from a sandbox and `service` is not one, or vice versa.
         """
         await self.flush()
-        latest = "SELECT service FROM runs ORDER BY number DESC LIMIT 1"
-        found = await self._run(lambda connection: connection.execute(latest).fetchone())
         has_purchases = self.counts.total() > self.counts[JobState.PLANNED]
-        if found is not None and has_purchases and _is_local(found[0]) != _is_local(service):
+        if self.service is not None and has_purchases and _is_local(self.service) != _is_local(service):
             raise ConfigurationError(
-                f"the jobs of {self.path} were bought at {found[0]}, and {service} does not know them. "
+                f"the jobs of {self.path} were bought at {self.service}, and {service} does not know them. "
                 "Choose another journal, or that service"
             )
+        self.service = service
         insert = "INSERT INTO runs (started_at, service) VALUES (?, ?)"
         return int(await self._run(lambda connection: connection.execute(insert, [now, service]).lastrowid or 0))
 
@@ -152,6 +171,8 @@ class Journal:
         totals = connection.execute(f"SELECT state, count(*), sum({CREDITS}) FROM rows GROUP BY state").fetchall()
         self.counts = Counter({JobState(state): count for state, count, _ in totals})
         self.credits = sum(amount for _, _, amount in totals)
+        latest = connection.execute("SELECT service FROM runs ORDER BY number DESC LIMIT 1").fetchone()
+        self.service = None if latest is None else latest[0]
 
 
 def lock_journal(journal: Path) -> sqlite3.Connection:

@@ -16,7 +16,7 @@ import attrs
 from .._core.errors import JournalError
 from .._core.types.generations import Amount
 from .._jobs.transitions import JobState, is_open
-from .record import RowRecord, RunRecord
+from .row import RowRecord, RunRecord
 from .schema import CREDITS, LATEST_CREDITS, SELECT_ROWS, check_version, parse_record, select_batch_id
 
 RATE_WINDOW: Final = 120.0
@@ -28,13 +28,13 @@ MAX_REASONS: Final = 20
 
 @attrs.frozen
 class FailureReason:
-    """A state, error code and error type of failed or dead rows, one of their messages, and their number."""
+    """A state, error code and error type of failed or dead rows, one of their messages, and the number of rows."""
 
     state: JobState
     error_code: str | None
     error_type: str | None
     message: str
-    count: int
+    rows: int
 
     @property
     def name(self) -> str:
@@ -44,7 +44,7 @@ class FailureReason:
 
 @attrs.frozen(kw_only=True)
 class Summary:
-    """The progress of a batch. `spent` is the credits of ended jobs in all runs, `held` of open ones.
+    """The progress of a batch. `spent` is the credits of ended jobs in all runs, `reserved` of open ones.
 
     `bought_earlier` is the credits of jobs that the service repeated, as they had been bought without this journal:
     they are in neither. `runs` are in order. `rate` is jobs ended per second, or None without a current run or if no
@@ -54,7 +54,7 @@ class Summary:
     batch_id: str
     counts: Counter[JobState]
     spent: Amount
-    held: Amount
+    reserved: Amount
     bought_earlier: Amount
     reasons: tuple[FailureReason, ...]
     runs: tuple[RunRecord, ...]
@@ -64,6 +64,11 @@ class Summary:
     def rows(self) -> int:
         """The number of rows."""
         return self.counts.total()
+
+    @property
+    def service(self) -> str | None:
+        """The origin of the service of the latest run."""
+        return self.runs[-1].service if self.runs else None
 
     @property
     def open(self) -> int:
@@ -103,9 +108,9 @@ def read_summary(path: Path, now: float) -> Summary:
             [JobState.FAILED, JobState.DEAD, MAX_REASONS],
         ).fetchall()
         runs = tuple(
-            RunRecord(number=number, started_at=start, ended_at=end)
-            for number, start, end in connection.execute(
-                "SELECT number, started_at, ended_at FROM runs ORDER BY number"
+            RunRecord(number=number, started_at=start, ended_at=end, service=service)
+            for number, start, end, service in connection.execute(
+                "SELECT number, started_at, ended_at, service FROM runs ORDER BY number"
             )
         )
         since = max([now - RATE_WINDOW, *(run.started_at for run in runs[-1:])])
@@ -115,7 +120,7 @@ def read_summary(path: Path, now: float) -> Summary:
         batch_id=batch_id,
         counts=Counter({JobState(state): count for state, count, *_ in totals}),
         spent=sum(spent for _, _, spent, _, _ in totals),
-        held=sum(held for _, _, _, held, _ in totals),
+        reserved=sum(reserved for _, _, _, reserved, _ in totals),
         bought_earlier=sum(earlier for *_, earlier in totals),
         reasons=tuple(
             FailureReason(JobState(state), code, kind, text or "", count) for state, code, kind, text, count in reasons

@@ -193,8 +193,9 @@ def _unknown_columns(names: Iterable[str]) -> Iterator[str]:
             unlike.append(f"{name!r:.80}")
     if unlike:
         yield (
-            f"there is no column {' or '.join(unlike[:MAX_SUGGESTED_NAMES])} {suggestion_text((), COLUMNS)}; "
-            f"columns for your own data begin with {IGNORED_PREFIX!r}, and others are fields of a default value"
+            f"there is no column {' or '.join(unlike[:MAX_SUGGESTED_NAMES])}: usable are {', '.join(MEMBERS)} and "
+            f"{PARAM_PREFIX}KEY for the param KEY of a model. To keep a column of your own, use it as a field of a "
+            f"default value (prompt=A {{colour}} kite), or begin its name with {IGNORED_PREFIX!r}"
         )
 
 

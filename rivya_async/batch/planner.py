@@ -10,8 +10,7 @@ import attrs
 
 from .._core.errors import ConfigurationError
 from .._jobs.transitions import JobState
-from .record import RowRecord
-from .row import InvalidRow, Row, duplicate_name_problem
+from .row import InvalidRow, Row, RowRecord, duplicate_name_problem
 from .schema import INSERT_ROW, ROW_COLUMNS, identity_key, insert_values, row_values
 
 MAX_LISTED: Final = 1000

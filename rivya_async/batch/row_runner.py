@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -14,6 +14,7 @@ from .._core.catalogue.validation import unknown_model_problem
 from .._core.errors import ConfigurationError, DownloadError, InvalidRequestError, RivyaError, SpendLimitError
 from .._core.generation_request import GenerationRequest
 from .._core.http.serialization import encode_json
+from .._engine.hooks import Hooks, PollDetails
 from .._engine.shutdown import ShutdownRequested
 from .._jobs.runner import JobContext, JobPolicy, JobRunner, save_files
 from .._jobs.transitions import (
@@ -28,17 +29,80 @@ from .._jobs.transitions import (
 from .row_reference import parse_reference
 
 if TYPE_CHECKING:
+    from .._core.catalogue.learned_prices import LearnedPrices
     from .._core.catalogue.model import Model
     from .._core.types.generations import Amount, Generation, SavedFile
-    from .backend import BatchBackend, FileSaver, PollCounter
+    from ..resources.files import Files
+    from ..resources.generations import Generations
+    from ..resources.models import Models
     from .journal import Journal
-    from .record import RowRecord
+    from .row import RowRecord
 
 UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 """Errors of a folder that cannot take the files of any row."""
 
 NOT_PURCHASED: Final = {"body": None, "expected_credits": None, "intent_at": None}
 """Changes of a row that can be purchased under the same key, since nothing was bought."""
+
+
+class BatchBackend(Protocol):
+    """The members of a session that a run uses. An implementation raises the errors of a session."""
+
+    @property
+    def base_url(self) -> str: ...  # noqa: D102  as in `RivyaSession`
+
+    @property
+    def models(self) -> Models: ...  # noqa: D102  as in `RivyaSession`
+
+    @property
+    def prices(self) -> LearnedPrices: ...  # noqa: D102  as in `RivyaSession`
+
+    @property
+    def files(self) -> Files: ...  # noqa: D102  as in `RivyaSession`
+
+    @property
+    def generations(self) -> Generations: ...  # noqa: D102  as in `RivyaSession`
+
+    def submit(self, request: GenerationRequest, /, *, idempotency_key: str) -> Awaitable[Generation]:
+        """Purchases a job under this key."""
+        ...
+
+    def wait_for(self, bought: Generation | str, /, *, raise_on_failure: bool) -> Awaitable[Generation]:
+        """Waits until the job ends."""
+        ...
+
+    def download(
+        self, source: Generation | str, /, to: Path, *, name: str, exists: Literal["overwrite"]
+    ) -> Awaitable[Sequence[Path]]:
+        """Saves the files of a job."""
+        ...
+
+
+FileSaver: TypeAlias = "Callable[[Generation, Path, str], Awaitable[Sequence[SavedFile]]]"
+"""A function that saves the files of a job in a folder, under names by a template, outside this process.
+
+It raises `DownloadError`.
+"""
+
+
+class PollCounter(Hooks):
+    """The number of polls of each job of a batch. Other jobs of the session are not counted."""
+
+    def __init__(self) -> None:
+        self._polls: dict[str, int] = {}
+
+    def begin(self, task_id: str) -> None:
+        """Starts counting the polls of this job."""
+        self._polls[task_id] = 0
+
+    def end(self, task_id: str) -> int:
+        """Stops counting and returns the number."""
+        return self._polls.pop(task_id, 0)
+
+    def on_poll(self, details: PollDetails) -> None:
+        """Counts a poll."""
+        if details.task_id in self._polls:
+            self._polls[details.task_id] += 1
 
 
 def batch_policy(patience: float) -> JobPolicy:

@@ -13,12 +13,11 @@ import attrs
 
 from .._core.errors import JournalError
 from .._core.types.generations import SavedFile
-from .._jobs.transitions import JobState, split_error_code
-from .record import RowRecord
-from .row import Row
+from .._jobs.transitions import JobState
+from .row import Row, RowRecord
 
 VERSION: Final = 3
-"""Version of the tables. Those of earlier versions are upgraded when they are written to; later ones are rejected."""
+"""Version of the tables. Others are rejected."""
 
 MAX_INTEGER: Final = 2**63 - 1
 """Largest integer that a column holds."""
@@ -59,25 +58,8 @@ INSERT_ROW: Final = (
 SELECT_ROWS: Final = f"SELECT place, {', '.join(COLUMNS)} FROM rows"
 
 
-UPGRADES: Final[Mapping[int, Sequence[str]]] = {
-    1: (
-        "ALTER TABLE rows ADD COLUMN error_type TEXT",
-        "UPDATE rows SET error_code = split_error(error_code, state, 0), "
-        "error_type = split_error(error_code, state, 1) WHERE error_code IS NOT NULL",
-    ),
-    2: ("ALTER TABLE rows ADD COLUMN replayed INTEGER DEFAULT 0",),
-}
-"""Statements that make the tables of a version those of the next. Version 1 had one column for both kinds of errors."""
-
-EXPRESSIONS: Final[Mapping[int, Mapping[str, str]]] = {
-    1: {"error_code": "split_error(error_code, state, 0)", "error_type": "split_error(error_code, state, 1)"},
-    2: {"replayed": "0"},
-}
-"""Values of the columns that a version lacks, where a journal is only read."""
-
-
 def create_tables(connection: sqlite3.Connection, batch_id: str, now: float) -> None:
-    """Creates the tables in an empty file, and upgrades those of an earlier version."""
+    """Creates the tables in an empty file."""
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
         with connection:
             connection.execute("BEGIN EXCLUSIVE")
@@ -85,44 +67,12 @@ def create_tables(connection: sqlite3.Connection, batch_id: str, now: float) -> 
                 connection.execute(statement)
             connection.execute("INSERT INTO batch VALUES (?, ?)", [batch_id, now])
             connection.execute(f"PRAGMA user_version = {VERSION}")
-        return
-    version = _read_version(connection)
-    if version in UPGRADES:
-        with connection:
-            connection.execute("BEGIN EXCLUSIVE")
-            for number in range(version, VERSION):
-                for statement in UPGRADES[number]:
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises `JournalError` if the file is no journal of a known version. Shows an earlier one as of this version."""
-    version = _read_version(connection)
-    if version in UPGRADES:
-        connection.execute("PRAGMA query_only = OFF")  # a view of this connection only; the file is not changed
-        connection.execute(_view_of(version))
-        connection.execute("PRAGMA query_only = ON")
-    elif version != VERSION:
+    """Raises `JournalError` if the file is no journal of this version."""
+    if connection.execute("PRAGMA user_version").fetchone() != (VERSION,):
         raise JournalError(f"{path} is no journal of a batch of this version. Choose another file")
-
-
-def _view_of(version: int) -> str:
-    """Returns the statement that shows the rows of an earlier version as those of this version."""
-    added = {name: text for number in range(version, VERSION) for name, text in EXPRESSIONS[number].items()}
-    values = [f"{added[name]} AS {name}" if name in added else name for name in COLUMNS]
-    return f"CREATE TEMP VIEW rows AS SELECT place, identity, {', '.join(values)} FROM main.rows"
-
-
-def _read_version(connection: sqlite3.Connection) -> int:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 1:
-        connection.create_function("split_error", 3, _split_error)
-    return int(version)
-
-
-def _split_error(code: str | None, state: str, index: int) -> str | None:
-    return None if code is None else split_error_code(code, state)[index]
 
 
 def select_batch_id(connection: sqlite3.Connection) -> str:

@@ -13,7 +13,7 @@ HELP_WIDTH: Final = 80
 """Columns of option lists. A fixed width spares `rivya --help` the import of shutil."""
 
 COMMANDS: Final = (
-    LazyCommand("demo", "generations", "Make a mixed batch of images, videos and audio, and a contact sheet."),
+    LazyCommand("demo", "demo", "Make a mixed batch of images, videos and audio, and a contact sheet."),
     LazyCommand("generate", "generations", "Buy a job, or several alike, and wait for the results."),
     LazyCommand("batch", "batch", "Run thousands of jobs from a file, and resume after any interruption."),
     LazyCommand("worker", "worker", "Run jobs that other programs enqueue, on any number of machines."),

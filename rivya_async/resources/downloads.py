@@ -35,6 +35,11 @@ PLACEHOLDER_EXTENSION: Final = ".unknown"
 """An extension longer than any of a result. Names are validated with it before the first request."""
 
 
+def is_url(source: str) -> bool:
+    """Returns True for a URL, and False for a task id, which has no slash and no colon."""
+    return "/" in source or ":" in source
+
+
 class ResultDownloads:
     """The implementation of `RivyaSession.download`."""
 
@@ -114,14 +119,13 @@ def _source_urls(source: Generation | str) -> Sequence[str]:
     if isinstance(source, str):
         urls: Sequence[str] = [source]
     elif not isinstance(source, Generation):
-        raise ConfigurationError(f"download takes a Generation or a URL, not {type(source).__name__}")
+        raise ConfigurationError(f"download takes a Generation, a task id or a URL, not {type(source).__name__}")
     elif not (urls := source.urls):
         raise ConfigurationError(f"{source.id} has no files: {_describe_missing_files(source)}")
     for url in urls:
         if not URL_PATTERN.match(url):
             raise ConfigurationError(
-                f"{shorten_text(mask_url(url))!r} is not a URL that can be downloaded: it needs http or https and a "
-                "host. For a task id, pass the record of session.generations.retrieve(task_id)"
+                f"{shorten_text(mask_url(url))!r} is not a URL to download: it needs http or https and a host"
             )
     return urls
 

@@ -104,7 +104,10 @@ def test_ignores_empty_cells_added_by_spreadsheets(tmp_path: Path) -> None:
     ("header", "why"),
     [
         ("model,promt", "did you mean 'prompt'"),
-        ("model,notes,colour", "there is no column 'notes' or 'colour' .*for your own data begin with '_'"),
+        (
+            "model,notes,colour",
+            "'notes' or 'colour': usable are model, .*params.KEY .*begin its name with '_'",
+        ),
         ("Model,prompt", "did you mean 'model'"),
         ("model,params.", "'params.'"),
         (f"model,{'k' * 200_000}", "no CSV"),

@@ -6,8 +6,7 @@ import pytest
 
 from rivya_async import ConfigurationError
 from rivya_async._jobs.transitions import JobState
-from rivya_async.batch.record import RowRecord
-from rivya_async.batch.row import Row, derive_idempotency_key, validate_name
+from rivya_async.batch.row import Row, RowRecord, derive_idempotency_key, validate_name
 
 
 def row(**changes: object) -> Row:

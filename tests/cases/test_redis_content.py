@@ -7,10 +7,8 @@ import json
 import logging
 import os
 import signal
-import sqlite3
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,6 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from rivya_async._core.errors import OutcomeUnknownError, RivyaError
-from rivya_async.batch.journal_reader import read_records, read_summary
-from rivya_async.batch.schema import create_tables
 from rivya_async.sandbox import Sandbox
 from rivya_async.workers import JobRecord, JobState, RivyaWorker
 from rivya_async.workers.redis_availability import describe_redis_error
@@ -222,7 +218,9 @@ async def test_hostile_state_is_ignored_with_one_warning(
 
 
 async def test_dead_letters_that_cannot_be_read_are_shown(client: Any, shared_redis: RedisServer) -> None:
-    await client.lpush(f"{{{QUEUE}}}:dead", "{", b"\xff", '{"code": "in_doubt", "reason": "old", "at": 1.0}')
+    await client.lpush(
+        f"{{{QUEUE}}}:dead", "{", b"\xff", '{"error_type": "JobInDoubtError", "reason": "old", "at": 1.0}'
+    )
     worker = RivyaWorker.from_url(shared_redis.url, queue=QUEUE)
     async with worker.lifespan():
         count, letters = await worker.store.list_dead_letters(5)
@@ -394,33 +392,3 @@ async def test_telemetry_is_exported_when_a_worker_stops(
         assert exporter.get_finished_spans() == ()
     assert any(span.name.startswith("POST") for span in exporter.get_finished_spans())
     await asyncio.to_thread(traces.shutdown)
-
-
-async def test_a_journal_of_version_1_is_read_and_upgraded(tmp_path: Path) -> None:
-    path = tmp_path / "kites.journal"
-    with closing(sqlite3.connect(path)) as connection, connection:
-        create_tables(connection, "kites", 1.0)
-        for name in ("error_type", "replayed"):
-            connection.execute(f"ALTER TABLE rows DROP COLUMN {name}")
-        connection.execute("PRAGMA user_version = 1")
-        insert = (
-            "INSERT INTO rows (place, identity, digest, number, line, model, params, refs, state, purchase, "
-            "earlier_credits, urls, error_code, error, polls, files) "
-            "VALUES (?, ?, 'd', 1, 1, 'm', '{}', '[]', ?, 1, 0, '[]', ?, 'why', 0, '[]')"
-        )
-        connection.execute(insert, [1, "one", "dead", "in_doubt"])
-        connection.execute(insert, [2, "two", "failed", "content_policy"])
-        connection.execute(insert, [3, "three", "dead", "DownloadError"])
-    expected = [
-        (None, "JobInDoubtError"),
-        ("content_policy", "GenerationFailedError"),
-        (None, "DownloadError"),
-    ]
-    assert [(each.error_code, each.error_type) for each in read_records(path)] == expected
-    assert {reason.name for reason in read_summary(path, 2.0).reasons} == {
-        *("JobInDoubtError", "content_policy", "DownloadError")
-    }
-    with closing(sqlite3.connect(path)) as connection:
-        create_tables(connection, "kites", 2.0)
-        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
-    assert [(each.error_code, each.error_type) for each in read_records(path)] == expected

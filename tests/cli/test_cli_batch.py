@@ -52,7 +52,7 @@ async def test_batch_run_saves_files(sandbox: Sandbox, tmp_path: Path) -> None:
     done = await run_against("batch", "run", "kites.jsonl", "-o", "out", sandbox=sandbox, cwd=tmp_path)
     assert done.code == 0
     assert "3 downloaded" in done.out
-    assert "3 credits spent, 0 credits held" in done.out
+    assert "3 credits spent, 0 credits reserved" in done.out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"row-00000{n}.png" for n in (1, 2, 3)]
     again = await run_against("batch", "run", "kites.jsonl", "-o", "out", sandbox=sandbox, cwd=tmp_path)
     assert (again.code, sandbox.request_log.purchases) == (0, 3)
@@ -80,7 +80,7 @@ def test_dry_run_buys_nothing_and_creates_no_files(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["kites.jsonl"]
     (bad_row, summary) = rivya("batch", "run", "kites.jsonl", "--dry-run", "--sandbox", "--json", cwd=tmp_path).results
     assert bad_row["line"] == 4
-    assert (summary["rows"], summary["bad_rows"]) == (4, 1)
+    assert (summary["rows"], summary["invalid_rows"]) == (4, 1)
 
 
 async def test_cap_needs_highest_price(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -159,6 +159,24 @@ async def test_row_changed_after_purchase_is_reported(sandbox: Sandbox, tmp_path
     assert done.err.count("is not what it was when its purchase was begun") == 3
 
 
+async def test_an_interrupted_sandbox_batch_cannot_be_resumed(tmp_path: Path) -> None:
+    manifest(tmp_path, model="veo3-1-fast")
+    command = ("batch", "run", "kites.jsonl", "--sandbox", "-o", "out")
+    running = await RunningCommand.start(*command, env=environment(), cwd=tmp_path)
+    await wait_until(lambda: states(tmp_path / "kites.journal")["submitted"] == 3)
+    running.signal(signal.SIGINT)
+    stopped = await running.end()
+    assert stopped.code == 130
+    assert "the sandbox and its jobs end" in stopped.err
+    assert "3 rows open: the jobs ended with the sandbox. Delete kites.journal to begin again" in stopped.out
+    again = await asyncio.to_thread(rivya, *command, cwd=tmp_path)
+    assert again.code == 2
+    assert "kites.journal has 3 open jobs of http://127.0.0.1:" in again.err
+    assert "delete the journal, or name another one with --journal" in again.err
+    status = await asyncio.to_thread(rivya, "batch", "status", "kites.journal", "--json", cwd=tmp_path)
+    assert status.results[0]["service"].startswith("http://127.0.0.1:")
+
+
 async def test_max_spend_stops_purchases_and_is_reported(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path, 10)
     done = await run_against("batch", "run", "kites.jsonl", "--max-spend", "4", sandbox=sandbox, cwd=tmp_path)
@@ -227,7 +245,7 @@ async def test_status_works_during_run(tmp_path: Path) -> None:
         (status,) = (
             await run_against("batch", "--json", "status", "kites.journal", sandbox=sandbox, cwd=tmp_path)
         ).results
-        assert (status["rows"], status["open"], status["counts"]["submitted"], status["held"]) == (10, 10, 10, 10)
+        assert (status["rows"], status["open"], status["counts"]["submitted"], status["reserved"]) == (10, 10, 10, 10)
         second = await run_against("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
         assert second.code == 2
         assert "another process works with" in second.err

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from rivya_async.batch.report.previews import kind_of, make_preview
-from rivya_async.cli.demo import DEMO_JOBS
+from rivya_async.cli.commands.demo import DEMO_JOBS
 from tests.batch.report_kit import ReportPage
 from tests.cli.cli_kit import CommandResult, environment, rivya
 

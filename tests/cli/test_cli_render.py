@@ -13,8 +13,8 @@ from rivya_async._core.errors import GenerationFailedError
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.types.generations import Generation, GenerationResult
 from rivya_async._jobs.transitions import JobState
+from rivya_async.cli.commands.demo import DEMO_JOBS
 from rivya_async.cli.commands.generations import job_key
-from rivya_async.cli.demo import DEMO_JOBS
 from rivya_async.cli.jobs import Job, JobList
 from rivya_async.cli.progress import render_jobs
 from rivya_async.cli.render import (
@@ -70,7 +70,7 @@ def job_list() -> JobList:
     opened.generation = Generation(id="task_2", status="processing", model="z-image")
     saving = Job(3, request, task_id="task_3", state=JobState.SUCCEEDED, began=1.0)
     unknown = Job(4, request, state=JobState.INTENT, began=1.0)
-    return JobList([done, opened, saving, unknown, Job(5, request)], folder="my out")
+    return JobList([done, opened, saving, unknown, Job(5, request)], target="my out")
 
 
 def test_interrupt_summary_names_open_and_unknown_jobs() -> None:

@@ -176,7 +176,7 @@ TASK = {"id": "task_1", "status": "queued", "model": "z-image", "reserved_credit
         (
             operations.create_generation(GenerationRequest("z-image"), "key-1"),
             TASK,
-            Generation("task_1", "queued", "z-image", 1),
+            (Generation("task_1", "queued", "z-image", 1), {}),
         ),
         (operations.retrieve_generation("task_1"), TASK, Generation("task_1", "queued", "z-image", 1)),
         (
@@ -344,21 +344,3 @@ def test_retrieves_file_by_id() -> None:
     for wrong in ("", "..", "a\n", None):
         with pytest.raises(ConfigurationError, match="is not a file id"):
             operations.retrieve_file(wrong)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("created", "updated", "headers", "expected"),
-    [
-        (None, None, {}, False),
-        (None, None, {"Idempotent-Replayed": "True"}, True),
-        (1000, None, {"Date": "Thu, 01 Jan 1970 00:17:40 GMT"}, True),  # 1060
-        (1000, 1001, {"Date": "Thu, 01 Jan 1970 00:16:41 GMT"}, False),  # 1001
-        (100, 100, {"Date": "Thu, 01 Jan 1970 00:16:40 GMT"}, False),  # 1000: a quarter of an hour later
-        (1000, 1060, {}, True),
-    ],
-)
-def test_replays(created: int | None, updated: int | None, headers: dict[str, str], expected: bool) -> None:
-    body = {"id": "task_1", "status": "queued", "created_at": created, "updated_at": updated}
-    operation = operations.create_generation(GenerationRequest("z-image", "A kite"), "key-1").with_headers()
-    job, found = operation.decode(Response(200, headers, json.dumps(body).encode()))
-    assert operations.is_replay(job, found, elapsed=0.5, now=1060.0) is expected

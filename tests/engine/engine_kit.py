@@ -27,8 +27,8 @@ from rivya_async._engine.environment import Environment
 from rivya_async._engine.hooks import Hooks
 from rivya_async._engine.http.transport import StreamingResponse
 from rivya_async._engine.purchase_preflight import PurchasePreflight
-from rivya_async.resources.generation_methods import JobContext
 from rivya_async.resources.generations import Generations
+from rivya_async.resources.job_operations import JobOperations
 from rivya_async.resources.models import Models
 from tests.engine.virtual_time import now, settle
 
@@ -250,7 +250,8 @@ def create_generations(engine: Engine, poll: PollPolicy | None = None) -> Genera
     preflight = PurchasePreflight(
         models.catalogue, SpendLedger(), new_key=engine.executor.environment.new_idempotency_key
     )
-    jobs = JobContext(lambda: engine, poll or PollPolicy(), preflight, no_files)
+    preflight.open_jobs = engine._open_jobs
+    jobs = JobOperations(lambda: engine, poll or PollPolicy(), preflight, no_files)
     return Generations(jobs, engine.delivery_rate)
 
 
@@ -260,7 +261,8 @@ async def no_files(job_response: GenerationRequest, _deadline: float | None) -> 
 
 
 def purchase_operation(prompt: str = "A red kite", key: str = "key-1") -> Operation[Generation]:
-    return create_generation(GenerationRequest("z-image", prompt), key)
+    operation = create_generation(GenerationRequest("z-image", prompt), key)
+    return Operation(operation.request, lambda response: operation.decode(response)[0])
 
 
 def poll_operation(task_id: str = "task_1") -> Operation[Generation]:

@@ -21,10 +21,9 @@ from rivya_async._core.errors import (
 )
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.http.messages import Request
-from rivya_async._core.policies import PollPolicy, RetryPolicy
+from rivya_async._core.policies import PollPolicy
 from rivya_async._core.types.progress import Progress
 from rivya_async._engine.bounded_map import bounded_map
-from rivya_async._engine.jobs_limit import JobsLimit
 from tests.engine.engine_kit import (
     Reply,
     ScriptedTransport,
@@ -427,10 +426,6 @@ async def test_purchase_that_waits_for_a_running_job_names_no_other_job_when_the
     engine = create_engine(ScriptedTransport(answer))
     poll = PollPolicy(first=0.05, base=0.05, cap=0.1, floor=0.05, adaptive=False)
     generations = create_generations(engine, poll)
-    open_jobs = generations._jobs.preflight.open_jobs
-    engine.jobs_limit = JobsLimit(
-        engine._limiter.rate_controller, engine.wait_registry, open_jobs, retry=RetryPolicy(), uniform=lambda: 0.5
-    )
     wait = asyncio.create_task(generations.wait_for(await generations.submit("z-image", "One")))
     submit = asyncio.create_task(generations.submit("z-image", "Two"))
     await asyncio.sleep(60)

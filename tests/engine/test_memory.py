@@ -10,7 +10,8 @@ from contextlib import aclosing
 
 import pytest
 
-from rivya_async._core.policies import PollPolicy
+from rivya_async._core.http.messages import Request, Response
+from rivya_async._core.policies import PollPolicy, RetryPolicy
 from rivya_async._engine.engine import Engine
 from rivya_async._engine.polling.tracked_job import TrackedJob
 from rivya_async._engine.polling.waiters import Waiter
@@ -134,3 +135,27 @@ async def test_memory_per_waited_id_is_bounded() -> None:
     await cancel(wait)
     await engine.aclose()
     assert blocks < 20, f"{blocks:.1f} blocks of memory per job"
+
+
+@pytest.mark.parametrize("has_limit", [False, True])
+async def test_memory_per_queued_purchase_is_bounded(has_limit: bool) -> None:
+    """Purchases wait for a slot, or for the end of a running job."""
+    answers = [job_response("task_1"), *([error_response(429)] if has_limit else [])]
+
+    async def answer(request: Request) -> Response:
+        return answers.pop(0) if request.method == "POST" and answers else await no_response(request)  # type: ignore[return-value]
+
+    engine = create_engine(ScriptedTransport(answer), max_connections=1, retry=RetryPolicy(base=1000, cap=1000))
+    generations = create_generations(engine, PollPolicy(first=1e6, base=1e6, cap=1e6))
+    await generations.submit(JOB)
+    first = asyncio.create_task(generations.submit(JOB))
+    await settle()
+    gc.collect()
+    before = sys.getallocatedblocks()
+    waiting = [asyncio.create_task(generations.generate("z-image", f"Kite {n}")) for n in range(2000)]
+    await settle()
+    gc.collect()
+    blocks = (sys.getallocatedblocks() - before) / len(waiting)
+    await cancel(first, *waiting)
+    await engine.aclose()
+    assert blocks < 46, f"{blocks:.1f} blocks of memory per purchase"

@@ -31,7 +31,6 @@ from rivya_async._jobs.transitions import (
     JobState,
     classify_error,
     error_fields,
-    split_error_code,
 )
 
 FAILED = Generation(id="t", status="failed", model="m")
@@ -114,22 +113,3 @@ def test_a_record_describes_its_error(
     error: Exception | None, code: str | None, kind: str | None, message: str | None
 ) -> None:
     assert error_fields(error) == {"error": message, "error_code": code, "error_type": kind}
-
-
-@pytest.mark.parametrize(
-    ("text", "state", "code", "kind"),
-    [
-        ("in_doubt", "dead", None, "JobInDoubtError"),
-        ("invalid", "dead", None, "InvalidJobError"),
-        ("poison", "dead", None, "PoisonMessageError"),
-        ("no_files", "dead", None, "NoFilesError"),
-        ("not_saved", "succeeded", None, "FilesNotSavedError"),
-        ("DownloadError", "succeeded", None, "DownloadError"),
-        ("insufficient_credits", "planned", "insufficient_credits", "InsufficientCreditsError"),
-        ("a_new_code", "dead", "a_new_code", "APIStatusError"),
-        ("content_policy", "failed", "content_policy", "GenerationFailedError"),
-        ("unknown", "failed", None, "GenerationFailedError"),
-    ],
-)
-def test_the_one_text_of_earlier_versions_is_split(text: str, state: str, code: str | None, kind: str) -> None:
-    assert split_error_code(text, state) == (code, kind)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 from rivya_async._jobs.transitions import ENDED, JobState
-from rivya_async.batch import Batch, Row
+from rivya_async.batch import Batch, Row, RowRecord
 
 from .faults import Fault, FaultPlan
 from .scenario import Scenario
@@ -77,6 +79,7 @@ class BatchScenario(Scenario):
                 )
                 async for record in run:
                     self.cover(f"row {record.state}")
+                    self._move_other_version(record)
                 self.records = [record async for record in batch.records()]
                 self._check_journal(batch)
         finally:
@@ -86,6 +89,13 @@ class BatchScenario(Scenario):
                     await asyncio.sleep(0)
                 self.close_session(process, transport)
                 self._check_tasks(process)
+
+    def _move_other_version(self, record: RowRecord) -> None:
+        """Follows the advice of an error: a killed process saved a version of the file that the service changed."""
+        found = re.match(r"(.+) is there already and is another file: move it away", record.error or "")
+        if found is not None:
+            Path(found[1]).unlink()
+            self.cover("file moved away")
 
     def _check_tasks(self, process: Process) -> None:
         current = asyncio.current_task()

@@ -15,6 +15,7 @@ from rivya_async import PollPolicy, RateLimit, RateLimitError, ResponseDecodeErr
 from rivya_async._core.http.error_responses import read_error
 from rivya_async._core.http.messages import Request, Response
 from rivya_async._core.http.operations import read_generation
+from rivya_async._core.http.retry import poll_error_is_transient
 from rivya_async._core.polling.adaptive.duration_histogram import DECAY
 from rivya_async._core.types.generations import Generation
 from rivya_async._engine.polling.poller import MAX_TIMER_SLACK
@@ -106,14 +107,17 @@ class Monitor:
 
     def _check_rate(self, monitor: SessionMonitor, request: Request, paused_until: float) -> None:
         now, limit = self._simulator.now, monitor.rate_limit
-        if monitor.held_since + TIME_TOLERANCE < now < monitor.held_until - TIME_TOLERANCE:
+        known_since = max(monitor.held_since, paused_until)  # a stopped process reads the response when it goes on
+        if known_since + TIME_TOLERANCE < now < monitor.held_until - TIME_TOLERANCE:
             raise self._failure("requests keep a Retry-After", f"{request} at {now}, held until {monitor.held_until}")
         if limit is None:
             return
         wait = monitor.full_at - (limit.burst - 1.0) / limit.per_second - now
         was_paused = now - paused_until < 2.0 / limit.per_second  # a request that was granted before is sent now
-        if wait > TIME_TOLERANCE and not was_paused:
-            raise self._failure("requests keep the rate limit", f"{request.path} {wait} s too early")
+        if wait > TIME_TOLERANCE:
+            if not was_paused:
+                raise self._failure("requests keep the rate limit", f"{request.path} {wait} s too early")
+            return  # its token is that of the time before the stop
         monitor.full_at = max(monitor.full_at, now) + 1.0 / limit.per_second
 
     def _check_poll(self, monitor: SessionMonitor, task_id: str, paused_until: float) -> None:
@@ -177,10 +181,16 @@ class Monitor:
             job = monitor.job(request.path.rpartition("/")[2])
             job.last_answer, job.is_in_flight = now, False
             job.has_failed = isinstance(outcome, Exception) or not outcome.is_success
-            if isinstance(outcome, Response) and (b'"succeeded"' in outcome.body or b'"failed"' in outcome.body):
-                job.last_sent = None  # a later wait reads the end at once
+            if isinstance(outcome, Response) and self._ends_wait(outcome):
+                job.last_sent = None  # a later wait polls at once
             if monitor.poll.adaptive and isinstance(outcome, Response) and outcome.is_success:
                 self._note_open(monitor, outcome)
+
+    def _ends_wait(self, response: Response) -> bool:
+        """Returns True for the end of a job, and for errors with which a wait ends. The next wait is a new one."""
+        if response.is_success:
+            return b'"succeeded"' in response.body or b'"failed"' in response.body
+        return not poll_error_is_transient(read_error(response, self._simulator.now))
 
     def _note_open(self, monitor: SessionMonitor, response: Response) -> None:
         with suppress(ResponseDecodeError):

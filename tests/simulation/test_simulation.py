@@ -21,9 +21,15 @@ SEEDS_PER_CHUNK = 25
 FOUND_BY = {
     55: "a purchase that is answered without a task id is repeated under its key",
     321: "a purchase that waits for a running job names no other job when the session closes",
+    717: "a download that is cancelled twice waits for its write",
     1491: "a request that was granted before a stop does not count twice",
+    1529: "a row ends once another version of its file is moved away",
+    2288: "a row ends once another version of its file is moved away",
+    2982: "a stopped process reads a Retry-After when it goes on",
+    3091: "a request that was granted before a stop does not count twice",
+    3481: "a wait that ends with an error has no floor for the next one",
 }
-"""Seeds that find a fault again, each with the behaviour that it needs."""
+"""Seeds that have failed, each with the behaviour of the product or of the simulated user that it needs."""
 
 TRACES = """
 import logging, sys

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,14 +10,13 @@ from urllib.parse import quote
 
 import attrs
 
-from .. import assumptions
 from ..catalogue.model import ModelList
 from ..errors import ConfigurationError, ResponseDecodeError
 from ..files.media_type import KINDS
 from ..types.generations import Credits, File, Generation
 from ..types.purchase_cost import GENERATIONS_PATH
 from . import serialization
-from .messages import Request, Response, parse_http_date
+from .messages import Request, Response
 from .serialization import parse_usual_generation
 
 if TYPE_CHECKING:
@@ -31,15 +29,6 @@ FILES_PATH: Final = "/api/v1/files"
 MAX_GENERATION_BYTES: Final = 1024 * 1024
 """Maximum size of the record of a generation in bytes."""
 
-REPLAY_MARGIN: Final = 2.0
-"""Seconds by which a record must be older than its purchase: the header `Date` has no fractions of a second."""
-
-TIME_ZONE_STEP: Final = 900.0
-"""Seconds of which the differences between time zones are multiples."""
-
-MAX_REPLAY_AGE: Final = 30 * 86400.0
-"""Age in seconds above which the clocks of a response are considered wrong: no service keeps a key as long."""
-
 
 @attrs.frozen
 class Operation(Generic[T]):
@@ -47,11 +36,6 @@ class Operation(Generic[T]):
 
     request: Request
     decode: Callable[[Response], T] = attrs.field(repr=False)
-
-    def with_headers(self) -> Operation[tuple[T, Mapping[str, str]]]:
-        """Returns the same operation, whose result includes the headers of the response."""
-        decode = self.decode
-        return Operation(self.request, lambda response: (decode(response), response.headers))
 
 
 class _HasId(Protocol):
@@ -101,8 +85,11 @@ def require_id(record: R, object_id: str, name: str) -> R:
     return record
 
 
-def create_generation(job: GenerationRequest, key: str) -> Operation[Generation]:
-    """Returns `POST /api/v1/generations` (contract section 6): a purchase under `key`."""
+def create_generation(job: GenerationRequest, key: str) -> Operation[tuple[Generation, Mapping[str, str]]]:
+    """Returns `POST /api/v1/generations` (contract section 6): a purchase under `key`.
+
+    The result is the job with the headers of the response, by which a replay is recognized.
+    """
     request = Request(
         "POST",
         GENERATIONS_PATH,
@@ -113,7 +100,7 @@ def create_generation(job: GenerationRequest, key: str) -> Operation[Generation]
     return Operation(request, _read_purchased_generation)
 
 
-def _read_purchased_generation(response: Response) -> Generation:
+def _read_purchased_generation(response: Response) -> tuple[Generation, Mapping[str, str]]:
     """Returns the purchased job. Without a usable id it could not be waited for: the outcome is unknown."""
     generation = read_generation(response)
     if not _is_object_id(generation.id):
@@ -122,28 +109,7 @@ def _read_purchased_generation(response: Response) -> Generation:
             path="$.id",
             reason="not an id",
         )
-    return generation
-
-
-def is_replay(generation: Generation, headers: Mapping[str, str], *, elapsed: float, now: float) -> bool:
-    """Returns True if the response to a purchase repeats that of an earlier purchase under the same key.
-
-    `elapsed` is the number of seconds since the purchase began, `now` is in seconds since the epoch by the local clock.
-    Without a header that says so, the job must be older than the purchase: by the service's clock alone, whose error
-    does not change the difference between two of its times, or by the `Date` of the response, as far as that date
-    agrees with the local clock. An age of whole quarters of an hour is taken for a wrong time zone.
-    """
-    if headers.get(assumptions.IDEMPOTENCY_REPLAY_HEADER, "").lower() == "true":
-        return True
-    if generation.created_at is None:
-        return False
-    created, updated = generation.created_at.timestamp(), generation.updated_at
-    date = parse_http_date(headers.get("Date"))
-    margin = elapsed + REPLAY_MARGIN
-    ages = [0.0] if updated is None else [updated.timestamp() - created]
-    if date is not None and abs(math.remainder(date - created, TIME_ZONE_STEP)) > margin:
-        ages.append(date - created - abs(now - date))
-    return margin < max(ages) <= MAX_REPLAY_AGE
+    return generation, response.headers
 
 
 def retrieve_generation(task_id: str) -> Operation[Generation]:

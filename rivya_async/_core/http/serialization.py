@@ -25,8 +25,13 @@ R = TypeVar("R")
 MAX_PATH_LENGTH: Final = 20
 """Maximum number of members in the path of a value that JSON cannot represent."""
 
-_LONG_INTEGER: Final = re.compile(rb"\d{19}")
-"""Digits of a number that may exceed 64 bits."""
+_UNUSUAL_MEMBER: Final = re.compile(rb"\d{19}|\\u[dD][89a-fA-F]")
+"""Digits of a number that may exceed 64 bits, or one half of a surrogate pair."""
+
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+"""Escape sequence of a JSON string. The group matches half of a surrogate pair without the other half."""
 
 DOCUMENTED_FIELDS: Final = (
     "id", "status", "model", "reserved_credits", "final_credits", "created_at", "updated_at", "result", "error",
@@ -96,10 +101,14 @@ def _is_encodable(value: Any) -> bool:
 
 
 def parse_json(body: bytes) -> Any:
-    """Returns the JSON value of a response body, which may begin with a byte order mark."""
+    """Returns the JSON value of a response body, which may begin with a byte order mark.
+
+    Services that cut texts at a number of UTF-16 units leave half of a surrogate pair, which no other text can hold: it
+    becomes U+FFFD.
+    """
     try:
-        if _LONG_INTEGER.search(body) is not None:  # orjson makes a float of it
-            return load_strict_json(body)
+        if _UNUSUAL_MEMBER.search(body) is not None:  # orjson makes a float of it, or rejects it
+            return load_strict_json(_ESCAPE.sub(_replace_lone_surrogate, body))
         return _loads(body)
     except (ValueError, RecursionError) as error:
         if body.startswith(codecs.BOM_UTF8):
@@ -110,6 +119,10 @@ def parse_json(body: bytes) -> Any:
             reason=str(error),
             is_json=False,
         ) from None
+
+
+def _replace_lone_surrogate(escape: re.Match[bytes]) -> bytes:
+    return escape[0] if escape[1] is None else b"\\ufffd"
 
 
 # --- records ----------------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ MAX_SHOWN_LENGTH: Final = 200
 """Maximum number of characters of an exception in a message."""
 
 ADVICE: Final[dict[type[RivyaError], str]] = {
-    RequestNotSentError: "nothing was sent",
+    RequestNotSentError: "nothing was sent. Check the network and the host: base_url sets that of API calls",
     OutcomeUnknownError: "the service may or may not have acted",
     ConfigurationError: "check base_url",
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import attrs
 
 from ..._core.errors import APIStatusError, RateLimitError, ResponseDecodeError, RivyaError
-from ..._core.http.error_responses import add_response, read_error
+from ..._core.http.error_responses import CLASS_BY_CODE, add_response, read_error
 from ..._core.http.retry import (
     AttemptState,
     GiveUp,
@@ -22,7 +22,7 @@ from ..._core.masking import MASK, mask_secrets
 from ..hooks import AttemptDetails, RetryDetails, notify
 from ..logs import ServiceLog
 from ..timer_queue import Wakeup
-from .call_errors import CancellationContext, complete_error, final_error, mask_error, may_have_been_processed
+from .call_errors import CancellationContext, mask_error, may_have_been_processed, to_attempt_error, to_call_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -102,19 +102,19 @@ class RequestExecutor:
         deadline: float | None = None,
         send: Callable[[Request], Awaitable[Response]] | None = None,
         limiter: RequestLimiter | None = None,
-        gives_up: Callable[[RivyaError], bool] | None = None,
+        admission: Limiter | None = None,
     ) -> Coroutine[Any, Any, T]:
         """Sends until there is a response, a reason to give up, or `deadline` (on the loop's clock) is near.
 
         No attempt begins after the deadline; an attempt in flight is not cancelled by it. Cancelling drops the
         attempt. Every error has the idempotency key: as an attribute, or in a note if it is not a `RivyaError`.
-        `send` replaces the transport's own; `limiter` replaces the session's. `gives_up` returns whether an error ends
-        the retries that the policy permits.
+        `send` replaces the transport's own; `limiter` replaces the session's. `admission` is a limiter of this call
+        around it, which may decide about retries.
 
         Returns the coroutine of `run`: one around it, and a closure, would cost half a KiB per queued call.
         """
         attempt = _Attempt(self, operation, send, limiter or self._limiter)
-        return self.run(attempt, attempt.limiter, request=operation.request, deadline=deadline, gives_up=gives_up)
+        return self.run(attempt, admission or attempt.limiter, request=operation.request, deadline=deadline)
 
     async def run(
         self,
@@ -125,21 +125,20 @@ class RequestExecutor:
         deadline: float | None = None,
         progress: Callable[[], int] | None = None,
         previous_attempts: int = 0,
-        gives_up: Callable[[RivyaError], bool] | None = None,
     ) -> T:
         """Calls `attempt` with its number until it succeeds or the retry policy gives up.
 
         Without `request` the attempt is a plain read of which no retry hook is called. `progress` counts what need not
         be done again: after an attempt that raised it, attempts and elapsed time count from the start.
         """
-        started = queued_at = self._loop.time()
+        started = self._loop.time()
         ambiguous = False
         error: RivyaError | None = None
         sent = counted = previous_attempts
         reached = 0
         with CancellationContext(request):
             while True:
-                has_slot = False
+                has_slot, queued_at = False, self._loop.time()
                 try:
                     if request is not None:
                         self._check_api_key(request)
@@ -152,27 +151,26 @@ class RequestExecutor:
                     finally:
                         limiter.release()
                 except RivyaError as caught:
-                    error = complete_error(caught, request, sent, self._secrets)
+                    error = to_attempt_error(caught, request, sent, self._secrets)
                     if not has_slot:  # a rejected call would be rejected again
-                        raise final_error(error, ambiguous=ambiguous) from error.__cause__
+                        raise to_call_error(error, ambiguous=ambiguous) from error.__cause__
                     if progress is not None and progress() > reached:
                         started, counted, reached = self._loop.time(), 1, progress()
                     state = AttemptState(counted, self._loop.time() - started, ambiguous)
                     ambiguous = ambiguous or may_have_been_processed(request, error)
-                    decision = (
-                        GiveUp("the caller waits for another reason to try again")
-                        if gives_up is not None and gives_up(error)
-                        else self._decide(error, request, state, deadline, limiter.rate_controller)
-                    )
+                    by_limiter = limiter.decide(error)
+                    decision = by_limiter or self._decide(error, request, state, deadline, limiter.rate_controller)
                     if isinstance(decision, GiveUp):
-                        raise final_error(error, ambiguous=ambiguous) from error.__cause__
+                        raise to_call_error(error, ambiguous=ambiguous) from error.__cause__
+                    if by_limiter is not None:  # the attempt does not count, and `acquire` waits
+                        counted -= 1
+                        continue
                     self._notify_retry(request, sent, decision, error)
                     await self._back_off(decision.delay)
                     if self._closing and request is None:
                         raise
                 finally:
                     error = None  # breaks the reference cycle between the error and its traceback
-                queued_at = self._loop.time()
 
     async def send_once(
         self,
@@ -260,11 +258,16 @@ class RequestExecutor:
         return response
 
     def _decode(self, operation: Operation[T], response: Response) -> T:
-        """Returns the result. Errors have the text of the response, and show it if it is a page or an error."""
+        """Returns the result. Errors have the text of the response, and show it if it is a page or an error.
+
+        Raises the error of a 2xx response that has a code of the API in place of a record.
+        """
         response = self._mask_body(response)
         try:
             return operation.decode(response)
         except ResponseDecodeError as error:
+            if (refusal := read_error(response, self.environment.wall_time(), self._secrets)).code in CLASS_BY_CODE:
+                raise refusal from None
             add_response(error, response, self._secrets)
             raise
 

@@ -14,6 +14,8 @@ from ..timer_queue import Wakeup
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..._core.errors import RivyaError
+    from ..._core.http.retry import GiveUp, RetryAfterDelay
     from ..timer_queue import TimerHandle, TimerQueue
 
 CALLS_PER_POLL: Final = 4
@@ -41,11 +43,44 @@ class Limiter(Protocol):
         """The rate that attempts keep and teach; None where only concurrency is bounded."""
         ...
 
-    async def acquire(self, *, deadline: float | None = None) -> None:
+    async def acquire(self, *, deadline: float | None = None) -> object:
         """Takes a slot. Raises `SessionClosedError` without one, once the limiter is closed."""
 
     def release(self) -> None:
         """Gives the slot back."""
+
+    def decide(self, error: RivyaError) -> RetryAfterDelay | GiveUp | None:
+        """Returns the decision after an error, or None if the retry policy decides."""
+        ...
+
+
+class Guard(Protocol):
+    """A condition for sending a call, apart from a slot and the rate."""
+
+    def begin(self) -> bool:
+        """Returns whether the call may be sent, which it then is."""
+        ...
+
+
+class _QueuedCall(Wakeup):
+    """A call that waits for a slot, and takes it only if its guard permits it then."""
+
+    __slots__ = ("_guard", "is_refused")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, guard: Guard | None) -> None:
+        super().__init__(loop)
+        self._guard = guard
+        self.is_refused = False
+
+    def wake(self) -> bool:
+        """Wakes the sleeper with True, or with False if it is not allowed; returns False without a sleeper."""
+        if self._future.done():
+            return False
+        if self._guard is None or self._guard.begin():
+            return super().wake()
+        self.is_refused = True
+        self.fire()
+        return False
 
 
 class RequestLimiter:
@@ -71,7 +106,7 @@ class RequestLimiter:
         self._uniform = uniform
         self._loop = asyncio.get_running_loop()
         self._free = limit
-        self._call_queue: deque[Wakeup] = deque()
+        self._call_queue: deque[_QueuedCall] = deque()
         self._poll_queue: deque[QueuedPoll] = deque()
         self._consecutive_calls = 0
         self._dispatch_timer: TimerHandle | None = None
@@ -81,17 +116,14 @@ class RequestLimiter:
             self.rate_controller.external_limiter.set_grant_callback(self.dispatch)
 
     @property
-    def queued_polls(self) -> int:
-        """The number of polls that wait for a slot."""
-        return len(self._poll_queue)
-
-    @property
     def is_poll_queue_full(self) -> bool:
         """Returns whether further polls should stay out: as many wait as fit at once, or a few under a rate."""
         return len(self._poll_queue) >= (self._limit if self.rate_controller.is_unlimited else MAX_QUEUED_POLLS)
 
-    async def acquire(self, *, deadline: float | None = None) -> None:
+    async def acquire(self, *, deadline: float | None = None, guard: Guard | None = None) -> bool:
         """Takes a slot for a call, or waits for one until `deadline` (on the loop's clock).
+
+        The guard is asked when there is a slot. If it returns False, so does this method, without a slot.
 
         Raises `RequestNotSentError` during an outage, `SubmitTimeoutError` at the deadline, and `SessionClosedError`
         once the limiter is closed.
@@ -99,17 +131,18 @@ class RequestLimiter:
         now = self._loop.time()
         if self._closed or (deadline is not None and now >= deadline):
             raise self._rejection(deadline)
-        if self._try_acquire():
-            return
+        if self._try_acquire(guard):
+            return True
         if self.rate_controller.outage_duration(now) > self._max_outage_wait:
             raise self._rejection(deadline)
-        slot = Wakeup(self._loop)
+        slot = _QueuedCall(self._loop, guard)
         self._call_queue.append(slot)
         timer = None if deadline is None else self._timers.call_at(deadline, slot)
         self.dispatch()
         try:
-            if not await slot:
+            if not await slot and not slot.is_refused:
                 raise self._rejection(deadline)
+            return not slot.is_refused
         except asyncio.CancelledError:
             if slot.was_woken:
                 self.release()  # the slot was given just before the cancellation
@@ -149,6 +182,9 @@ class RequestLimiter:
     fire = dispatch
     """Called by the dispatch timer."""
 
+    def decide(self, error: RivyaError) -> None:
+        """Leaves all decisions to the retry policy."""
+
     def reject_calls_in_outage(self) -> None:
         """Rejects the queued calls if the outage has lasted longer than calls may wait."""
         if self.rate_controller.outage_duration(self._loop.time()) > self._max_outage_wait:
@@ -176,11 +212,13 @@ class RequestLimiter:
             return SubmitTimeoutError("the deadline passed before this was sent: nothing was sent")
         return RequestNotSentError("the service has been down for long: nothing was sent, try again later")
 
-    def _try_acquire(self) -> bool:
-        """Takes a slot if one is free and nothing is queued."""
+    def _try_acquire(self, guard: Guard | None) -> bool:
+        """Takes a slot if one is free, nothing is queued, and the call may be sent."""
         if not self._free or self._call_queue or self._poll_queue:
             return False
         if not self.rate_controller.is_unlimited and self.rate_controller.delay(self._loop.time()):
+            return False
+        if guard is not None and not guard.begin():
             return False
         self._free -= 1
         self._count_request()
@@ -235,13 +273,16 @@ class ClosableSemaphore:
         """Gives a slot back."""
         self._semaphore.release()
 
+    def decide(self, error: RivyaError) -> None:
+        """Leaves all decisions to the retry policy."""
+
     def close(self) -> None:
         """Rejects waiters and newcomers; holders keep their slots."""
         self._closed = True
         self.release()
 
 
-def _wake_first(queue: deque[Wakeup] | deque[QueuedPoll]) -> bool:
+def _wake_first(queue: deque[_QueuedCall] | deque[QueuedPoll]) -> bool:
     """Wakes the first entry that still waits; returns False if there is none."""
     while queue:
         if queue.popleft().wake():

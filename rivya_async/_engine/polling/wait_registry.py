@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..._core import assumptions
 from ..._core.errors import RivyaError
+from ..._core.limits.jobs_limit import PollCounts
 from ..._core.polling.webhook_updates import SnapshotChange, compare_snapshots
 from ..hooks import WaitDetails, notify
 from .poller import Poller
@@ -69,9 +70,9 @@ class WaitRegistry:
             del self._submitted[next(iter(self._submitted))]
 
     @property
-    def poll_counts(self) -> tuple[int, int]:
+    def poll_counts(self) -> PollCounts:
         """The numbers of polls that were answered with a record, and with a 429."""
-        return self._poller.answered, self._poller.rejected
+        return PollCounts(self._poller.answered, self._poller.rejected)
 
     async def wait(
         self, task_id: str, last: Generation | None, policy: PollPolicy, deadline: float | None
@@ -136,6 +137,18 @@ class WaitRegistry:
         for task_id, job in observed.items():
             self._notify_wait(job, started, waiter.errors.get(task_id, timeout_error))
         waiter.raise_errors(timeout_error)
+
+    def observe(self, task_id: str, observer: Waiter) -> None:
+        """Polls a job for an observer, whose methods are called at its end, and reports no wait to the hooks."""
+        if (end := self.known_terminal(task_id, None)) is not None:
+            observer.on_terminal(end)
+        else:
+            self._add_waiter(observer, task_id, None)
+
+    def stop_observing(self, task_id: str, observer: Waiter) -> None:
+        """Ends `observe`; the response of a poll in flight is kept."""
+        if task_id in self._active:
+            self._remove_waiter(observer, self._active[task_id], keeps_poll=True)
 
     def ingest_webhook(self, generation: Generation) -> bool:
         """Applies the record of a verified webhook; returns whether it says anything new.
@@ -281,11 +294,11 @@ class WaitRegistry:
         else:
             self._poller.schedule_in(job, self._poller.next_interval(job))
 
-    def _remove_waiter(self, waiter: Waiter, job: TrackedJob) -> None:
+    def _remove_waiter(self, waiter: Waiter, job: TrackedJob, *, keeps_poll: bool = False) -> None:
         job.remove_waiter(waiter)
         if not job.waiters and self._active.get(job.task_id) is job:
             del self._active[job.task_id]
-            (self._poller.pause if waiter.expired else self._poller.drop)(job)
+            (self._poller.pause if keeps_poll or waiter.expired else self._poller.drop)(job)
             job.set_context(None)
             self._idle[job.task_id] = job
             if len(self._idle) > MAX_IDLE_JOBS:

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import hashlib
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -62,14 +62,20 @@ def start_in_thread(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) 
 
 
 async def await_uncancellable(future: asyncio.Future[T], on_cancel: Callable[[], None] | None = None) -> T:
-    """Returns the result. A cancellation calls `on_cancel`, which may shorten the work, and waits for its end."""
+    """Returns the result. A cancellation calls `on_cancel`, which may shorten the work, and waits for its end.
+
+    Further cancellations do not end that wait: a scope and its parent may both cancel the caller.
+    """
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         if on_cancel is not None:
             on_cancel()
-        await asyncio.wait([future])
-        future.exception()  # marks an error as retrieved: the caller is cancelled
+        while not future.done():
+            with suppress(asyncio.CancelledError):  # the first one is raised below
+                await asyncio.wait([future])
+        if not future.cancelled():
+            future.exception()  # marks an error as retrieved: the caller is cancelled
         raise
 
 

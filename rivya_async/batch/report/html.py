@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
     from ..._core.types.generations import Amount, SavedFile
-    from ..record import RowRecord, RunRecord
+    from ..row import RowRecord, RunRecord
 
 HERE: Final = Path(__file__).parent
 
@@ -58,7 +58,7 @@ class _Page:
     folder: Path
     is_small: bool
     spent: Amount
-    held: Amount = 0
+    reserved: Amount = 0
     bought_earlier: Amount = 0
     runs: Sequence[RunRecord]
     embeds_files: bool = False
@@ -77,7 +77,7 @@ def write_report(journal: Path, target: Path) -> None:
         folder=journal.absolute().parent,
         is_small=summary.rows <= MAX_SMALL,
         spent=summary.spent,
-        held=summary.held,
+        reserved=summary.reserved,
         bought_earlier=summary.bought_earlier,
         runs=summary.runs,
     )
@@ -132,7 +132,7 @@ def _write_page(page: _Page, records: Iterable[RowRecord], target: Path) -> None
                 facts=_without_missing(
                     isSmall=page.is_small,
                     spent=page.spent,
-                    held=page.held,
+                    reserved=page.reserved,
                     earlier=page.bought_earlier,
                     runs=[[run.started_at, run.ended_at] for run in page.runs],
                 ),

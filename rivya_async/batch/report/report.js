@@ -84,7 +84,7 @@ function showTotals() {
   if (failedRows.length) totals.push(["Failed", formatNumber(failedRows.length)]);
   if (open) totals.push(["Open", formatNumber(open)]);
   totals.push(["Credits", formatNumber(facts.spent ?? 0)]);
-  if (facts.held) totals.push(["Held", formatNumber(facts.held)]);
+  if (facts.reserved) totals.push(["Reserved", formatNumber(facts.reserved)]);
   if (facts.earlier) totals.push(["Bought earlier", formatNumber(facts.earlier)]);
   if (runSeconds > 0) totals.push(["Time", formatSeconds(runSeconds)]);
   $("totals").append(...totals.map((total) => createElement("div", {}, ...createTerm(total))));

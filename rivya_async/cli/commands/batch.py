@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import signal
 import tempfile
-from contextlib import aclosing, contextmanager, nullcontext
+from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -16,31 +16,37 @@ import click
 from ..._core.errors import ConfigurationError
 from ..._core.spend import validate_prices
 from ..._jobs.transitions import is_open
-from ...batch import Batch, InvalidRow, InvalidRowsError, JobState, Manifest
+from ...batch import Batch, InvalidRowsError, JobState, Manifest
 from ...batch.export import flatten_record
 from ...batch.report import load_template
-from ...batch.row_reference import parse_reference
-from ..batch_progress import batch_progress
+from ..batch_output import (
+    batch_progress,
+    format_row_error,
+    write_estimate,
+    write_invalid_row,
+    write_plan,
+    write_summary,
+)
 from ..command import RivyaGroup, command
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
+from ..jobs import check_writable, ensure_dir
 from ..options import FILE, FOLDER, POSITIVE, KeyValue, broker_options, price_file_option, read_stdin_bytes
-from ..render import format_credits, pluralize
+from ..render import pluralize
 from ..run import handle_signals
-from ..run_jobs import check_writable, ensure_dir
+from ..session_factory import SANDBOX_POLL
 from ..session_factory import price_file as use_price_file
-from .batch_journal import check_target, export, report, retry, status, write_report_page, write_summary
-from .execution_backend import open_backend
+from .batch_journal import check_target, export, report, retry, status, write_report_page
+from .worker import require_broker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
-    from ..._core.catalogue.model import Model
     from ..._core.types.generations import Amount
-    from ...batch import PlanResult, RowRecord
+    from ...session import RivyaSession
+    from ...workers import RemoteJobClient
     from ..output import Output
     from ..run import CommandContext
-    from .execution_backend import ExecutionBackend
 
 
 @click.group(cls=RivyaGroup)
@@ -66,12 +72,13 @@ def batch() -> None:
 STDIN: Final = Path("-")
 
 COLUMN: Final = KeyValue("COLUMN=TEXT", "model=z-image")
-
-
 PRICE: Final = KeyValue("MODEL=CREDITS", "kling-3-0=180")
 
+BROKER_TIMEOUT: Final = 10.0
+"""Seconds until a broker without a response counts as unreachable."""
 
-def _parse_credits(text: str) -> float:
+
+def _parse_credits(text: str) -> Amount:
     return int(text) if text.isascii() and text.isdecimal() else float(text)
 
 
@@ -150,7 +157,7 @@ async def _run_manifest(
         async with context.open_session(needs_key=False) as session, use_price_file(session, price_file):
             session.prices.given = _parse_prices(prices)
             models = await session.models.catalogue()
-            return await _run_dry(open_manifest(models=models), models, output)
+            return await write_estimate(open_manifest(models=models), models, output)
     if report_path is not None:
         check_target(report_path, manifest, journal)
         check_writable(report_path.parent)
@@ -163,13 +170,54 @@ async def _run_manifest(
         Batch.open(journal, id=batch_id) as opened,
         context.open_session(renders=folder is not None, hooks=opened.hooks) as session,
         use_price_file(session, price_file),
-        open_backend(session, output, broker, queue, download_on) as backend,
+        _open_workers(session, output, broker, queue) as workers,
     ):
         session.prices.given = _parse_prices(prices)
-        code = await _run_rows(opened, open_manifest, backend, output, folder, keep_going=keep_going, **options)
+        if context.is_sandbox:
+            _check_no_open_jobs(opened, downloads=folder is not None)
+        save = workers.save if workers is not None and download_on == "worker" else None
+        options |= {"download_to": folder, "save": save}
+        code = await _run_rows(opened, open_manifest, session, workers, output, keep_going=keep_going, **options)
     if report_path is not None:
         await write_report_page(journal, report_path, output)
     return code
+
+
+@asynccontextmanager
+async def _open_workers(
+    session: RivyaSession, output: Output, broker: str | None, queue: str
+) -> AsyncIterator[RemoteJobClient | None]:
+    """Yields a client of the workers at the broker, or None: this process buys, waits and saves.
+
+    Raises `RequestNotSentError` if the broker does not respond.
+    """
+    if broker is None:
+        yield None
+        return
+    url = require_broker(broker)
+    from ...workers import RemoteJobClient, RivyaWorker
+    from ...workers.brokers import parse_broker_scheme
+
+    is_embedded = parse_broker_scheme(url) == "memory"
+    options: dict[str, Any] = {"poll": SANDBOX_POLL} if is_embedded and session.is_local else {}
+    worker = RivyaWorker.from_url(url, queue=queue, **options)
+    async with worker.lifespan(BROKER_TIMEOUT), RemoteJobClient(worker, session) as client:
+        if not is_embedded and not await worker.store.list_workers():
+            output.write_note("no worker is at this broker yet: start one with `rivya worker`")
+        yield client
+
+
+def _check_no_open_jobs(batch: Batch, *, downloads: bool) -> None:
+    """Raises `ConfigurationError` if the journal has open jobs: a sandbox that has just started knows none of them."""
+    counts = {state: count for state, count in batch.counts.items() if is_open(state, downloads=downloads)}
+    open_jobs = sum(counts.values()) - counts.get(JobState.PLANNED, 0)
+    if open_jobs:
+        raise ConfigurationError(
+            f"{batch.path} has {pluralize(open_jobs, 'open job')} of {batch.service}, which the new sandbox of this "
+            "command does not know. The sandbox of an interrupted --sandbox command is gone, and its jobs with it: "
+            "delete the journal, or name another one with --journal, to begin again. A service that still runs is "
+            "continued without --sandbox"
+        )
 
 
 def _parse_prices(pairs: tuple[tuple[str, str], ...]) -> Mapping[str, Amount]:
@@ -183,127 +231,56 @@ for _each in (status, retry, report, export):
     batch.add_command(_each)
 
 
-# --- dry run ----------------------------------------------------------------------------------------------------------
-
-
-async def _run_dry(manifest: Manifest, models: Mapping[str, Model], output: Output) -> int:
-    rows, price, least, unpriced, bad = await asyncio.to_thread(_estimate, manifest, models, output)
-    text = f"{pluralize(rows, 'row')}: {'at least' if least else 'about'} {format_credits(price)}."
-    if least:
-        text += f" The params of {pluralize(least, 'row')} of them may raise the price."
-    if unpriced:
-        text += f" The catalogue does not say what {pluralize(unpriced, 'row')} of them cost."
-    if bad:
-        text += f" {pluralize(bad, 'row')} cannot be bought as they are."
-    value = {"rows": rows, "estimated_credits": price, "rows_with_lower_bound": least}
-    value |= {"rows_without_price": unpriced, "bad_rows": bad}
-    output.write_result(value, text=f"{text} Nothing was bought.")
-    return ExitCode.USAGE if bad else ExitCode.OK
-
-
-def _estimate(manifest: Manifest, models: Mapping[str, Model], output: Output) -> tuple[int, Amount, int, int, int]:
-    """Returns valid rows, their credits, rows with a lower bound, rows without a price, and invalid rows.
-
-    Writes the invalid rows, too.
-    """
-    rows = least = unpriced = bad = 0
-    total: Amount = 0
-    for row in manifest:
-        if isinstance(row, InvalidRow):
-            bad += 1
-            _write_bad_row(row, output)
-            continue
-        references = [parse_reference(each) for each in row.references]
-        price = models[row.model].estimate_credits(row.prompt, row.params, references)
-        rows += 1
-        total += price.credits or 0
-        least += price.kind == "lower_bound"
-        unpriced += price.kind == "unknown"
-    return rows, total, least, unpriced, bad
-
-
-def _write_bad_row(row: InvalidRow, output: Output) -> None:
-    if output.is_json:
-        output.write_result({"line": row.line, "problems": list(row.problems)})
-    else:
-        output.write_note(f"line {row.line}: {'; '.join(row.problems)}")
-
-
-# --- run --------------------------------------------------------------------------------------------------------------
-
-
 async def _run_rows(
     batch: Batch,
     open_manifest: Callable[..., Manifest],
-    backend: ExecutionBackend,
+    session: RivyaSession,
+    workers: RemoteJobClient | None,
     output: Output,
-    folder: str | None,
     *,
     keep_going: bool,
     **options: Any,
 ) -> int:
-    """Adds the rows to the journal and runs them. `options` are those of `Batch.run` that have the same name."""
-    with _stop_on_signal(batch, backend, output) as signals:
-        models = await backend.carrier.models.catalogue()
+    """Adds the rows to the journal and runs them. `options` are those of `Batch.run`."""
+    downloads = options["download_to"] is not None
+    with _stop_on_signal(batch, workers, output) as signals:
+        models = await session.models.catalogue()
         try:
             planned = await batch.add(open_manifest(models=models), keep_going=keep_going)
         except InvalidRowsError as error:
-            for bad in error.result.invalid_rows:
-                _write_bad_row(bad, output)
+            for row in error.result.invalid_rows:
+                write_invalid_row(row, output)
             raise ConfigurationError(
                 f"{pluralize(error.result.invalid, 'row')} cannot be bought as they are, so nothing was: "
                 "correct them, or run the valid ones with --keep-going"
             ) from None
-        _write_plan(planned, output)
-        records = batch.run(backend.carrier, download_to=folder, save=backend.save, **options)
+        write_plan(planned, output)
         if not signals:
-            async with aclosing(records), batch_progress(output, batch, downloads=folder is not None):
+            async with (
+                batch_progress(output, batch) as on_progress,
+                aclosing(batch.run(workers or session, on_progress=on_progress, **options)) as records,
+            ):
                 async for record in records:
                     if output.is_json:
                         output.write_result(flatten_record(record))
                     elif record.error is not None:
-                        output.write_note(_format_problem(record))
-    summary = await write_summary(batch.path, output, downloads=folder is not None)
+                        output.write_note(format_row_error(record))
+    summary = await write_summary(batch.path, output, downloads=downloads)
     if batch.halted is not None:
         output.write_error(batch.halted)
         return exit_code_for(batch.halted)
-    if any(is_open(state, downloads=folder is not None) for state in summary.counts):
-        return ExitCode.RESUME
+    if any(is_open(state, downloads=downloads) for state in summary.counts):
+        return ExitCode.INTERRUPTED if output.is_embedded else ExitCode.RESUME
     if summary.counts[JobState.FAILED] + summary.counts[JobState.DEAD]:
         return ExitCode.JOB_FAILED
     return ExitCode.USAGE if planned.conflicting else ExitCode.OK
 
 
-def _format_problem(record: RowRecord) -> str:
-    """Returns the error of a row. A download that failed is repeated by the next run: nothing is in doubt."""
-    place = f"line {record.row.line} ({record.row.identity})"
-    if record.state is not JobState.SUCCEEDED:
-        return f"{place}: {record.state}: {record.error}"
-    reason = "the file host did not answer" if "may or may not" in str(record.error) else record.error
-    return f"{place}: bought, not saved yet: {reason}. Run the same command again to save it"
-
-
-def _write_plan(planned: PlanResult, output: Output) -> None:
-    for bad in planned.invalid_rows:
-        _write_bad_row(bad, output)
-    for conflict in planned.conflicts:
-        if output.is_json:
-            output.write_result({"line": conflict.line, "conflict": conflict.identity, "state": str(conflict.state)})
-            continue
-        output.write_note(
-            f"line {conflict.line} ({conflict.identity}) is not what it was when its purchase was begun; it stays "
-            f"{conflict.state} with its earlier content: give the new one a name of its own to buy it"
-        )
-    output.write_note(
-        f"{planned.new:,} new rows, {planned.known:,} known, {planned.replaced:,} changed, "
-        f"{planned.conflicting:,} conflicts, {planned.invalid:,} bad"
-    )
-
-
 @contextmanager
-def _stop_on_signal(batch: Batch, backend: ExecutionBackend, output: Output) -> Iterator[list[int]]:
+def _stop_on_signal(batch: Batch, workers: RemoteJobClient | None, output: Output) -> Iterator[list[int]]:
     """Lets the first Ctrl-C or SIGTERM stop the batch gracefully, the second end the command. Yields the signals."""
     task, received = asyncio.current_task(), []
+    open_jobs = "the sandbox and its jobs end" if output.is_embedded else "open jobs continue at the service"
 
     def stop(number: int) -> None:
         received.append(number)
@@ -311,10 +288,9 @@ def _stop_on_signal(batch: Batch, backend: ExecutionBackend, output: Output) -> 
             if task is not None and number != getattr(signal, "SIGHUP", None):  # shells repeat that of a terminal
                 task.cancel()
             return
-        output.write_note(
-            "stopping: nothing more is bought; open jobs continue at the service. Once more to end at once"
-        )
-        backend.stop()
+        output.write_note(f"stopping: nothing more is bought; {open_jobs}. Once more to end at once")
+        if workers is not None:
+            workers.stop()
         batch.stop()
 
     with handle_signals(stop, "SIGINT"):

@@ -6,26 +6,22 @@ import asyncio
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from ..._core.errors import ConfigurationError
-from ..._core.terminal_text import to_one_line
-from ..._engine.environment import Environment
 from ...batch import Batch, JobState
 from ...batch.export import atomic_write, write_csv, write_json_lines, write_parquet
-from ...batch.journal_reader import read_records, read_summary, require_journal
-from ..batch_progress import STATES, format_counts
+from ...batch.journal_reader import read_records, require_journal
+from ..batch_output import write_summary
 from ..command import command
 from ..options import FILE
-from ..render import format_credits, format_duration, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ...batch import RowRecord
-    from ...batch.journal_reader import Summary
     from ..output import Output
     from ..run import CommandContext
 
@@ -106,58 +102,3 @@ async def write_report_page(journal: Path, page: Path, output: Output) -> None:
 
     await asyncio.to_thread(write_report, journal, page)
     output.write_result({"report": str(page)}, text=str(page))
-
-
-async def write_summary(journal: Path, output: Output, *, downloads: bool = False) -> Summary:
-    """Reads the state of a batch, writes it, and returns it. With `downloads`, rows are done once they are saved."""
-    summary = await asyncio.to_thread(read_summary, journal, Environment().wall_time())
-    output.write_result(_summary_to_json(summary), text=_format_summary(summary, downloads=downloads))
-    return summary
-
-
-def _format_summary(summary: Summary, *, downloads: bool) -> str:
-    lines = [
-        f"batch {to_one_line(summary.batch_id)}: {pluralize(summary.rows, 'row')}",
-        f"  {format_counts(summary.counts)}",
-        f"  {format_credits(summary.spent)} spent, {format_credits(summary.held)} held",
-    ]
-    if summary.bought_earlier:
-        lines[-1] += f", {format_credits(summary.bought_earlier)} of jobs that had been bought earlier"
-    if not summary.runs:
-        lines.append("  it has not been run")
-    elif summary.rate is not None:
-        lines.append(f"  {summary.rate:.1f} jobs a second, about {format_duration(summary.seconds_left)} left")
-    lines.extend(
-        f"  {reason.count:,} {reason.state}: {to_one_line(reason.name)}: {to_one_line(reason.message)[:160]}"
-        for reason in summary.reasons
-    )
-    if summary.open:
-        lines.append(f"  {pluralize(summary.open, 'row')} open: run the same command again to go on")
-    unsaved = summary.counts[JobState.SUCCEEDED] if downloads else 0
-    if unsaved:
-        lines.append(f"  {pluralize(unsaved, 'row')} bought and not saved yet: run the same command again to save them")
-    return "\n".join(lines)
-
-
-def _summary_to_json(summary: Summary) -> dict[str, Any]:
-    return {
-        "batch": summary.batch_id,
-        "rows": summary.rows,
-        "open": summary.open,
-        "counts": {str(state): summary.counts[state] for state in STATES},
-        "spent": summary.spent,
-        "held": summary.held,
-        "bought_earlier": summary.bought_earlier,
-        "rate": summary.rate,
-        "seconds_left": summary.seconds_left,
-        "reasons": [
-            {
-                "state": str(each.state),
-                "error_code": each.error_code,
-                "error_type": each.error_type,
-                "message": each.message,
-                "rows": each.count,
-            }
-            for each in summary.reasons
-        ],
-    }
