@@ -14,10 +14,12 @@ from rivya_async._core.generation_request import FilePath
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.generation_request import Outcome
 from rivya_async._core.generation_request import Reference
+from rivya_async._core.limits.external_limiter import ExternalRateLimiter
 from rivya_async._core.open_jobs import OpenJob
 from rivya_async._core.policies import NOT_GIVEN
 from rivya_async._core.policies import NotGiven
 from rivya_async._core.policies import PollPolicy
+from rivya_async._core.policies import RateLimit
 from rivya_async._core.policies import RetryPolicy
 from rivya_async._core.policies import Timeouts
 from rivya_async._core.polling.adaptive.duration_estimator import DurationEstimator
@@ -30,14 +32,18 @@ from rivya_async._core.types.generations import Generation
 from rivya_async._core.webhooks.records import WebhookDelivery
 from rivya_async._core.webhooks.records import WebhookEndpoint
 from rivya_async._core.webhooks.records import WebhookEvent
+from rivya_async._engine.hooks import Hooks
+from rivya_async._engine.http.transport import Transport
 from rivya_async._engine.polling.waiters import OnUpdate
 from rivya_async._engine.transfers.upload_source import Uploadable
 from rivya_async._engine.transfers.uploader import OnProgress
 from rivya_async.catalogue import ModelId
 from rivya_async.resources.job_arguments import OnJobProgress
+from ssl import SSLContext
 from typing import Any
 from typing import Literal
 from typing import Self
+import aiohttp
 import builtins
 import os
 
@@ -367,7 +373,7 @@ class BlockingSession:
     """
     def __enter__(self) -> Self: ...
     def __exit__(self, *_error: object) -> None: ...
-    def __init__(*args, kwargs) -> None: ...
+    def __init__(self, api_key: str | None = None, *, base_url: str | None = None, timeouts: Timeouts | None = None, retry: RetryPolicy | None = None, poll: PollPolicy | None = None, rate_limit: RateLimit | ExternalRateLimiter | None = None, max_connections: int = 100, transport: Transport | None = None, hooks: Sequence[Hooks] = (), max_spend: float | None = None, max_reserved: float | None = None, prices: Mapping[str, float] | None = None, headers: Mapping[str, str] | None = None, user_agent: str | None = None, proxy: str | None = None, trust_env: bool = False, ssl: SSLContext | aiohttp.Fingerprint | bool | None = None, allow_plain_http: bool = False) -> None: ...
     def as_completed(self, generations_or_task_ids: Iterable[Generation | str], *, timeout: float | NotGiven | None = NOT_GIVEN, poll: PollPolicy | None = None, on_progress: OnJobProgress | None = None) -> Generator[Generation]:
         """Yields the terminal records of many jobs as they end, each job once, failed jobs included.
 
