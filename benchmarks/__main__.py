@@ -1,7 +1,7 @@
 """All benchmarks in one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
 
-A name before the options runs one benchmark alone; `peers` runs only this way: `waiting`, `layers`, `imports`,
-`first-call`, `schedule`, `open-waits`, `rate-limit`, `upload`, `download`, `webhooks`, `sse`, `sandbox`, `batch`,
+A name before the options runs one benchmark alone; `peers` runs only this way: `waiting`, `layers`, `cost-per-job`,
+`imports`, `first-call`, `schedule`, `open-waits`, `rate-limit`, `upload`, `download`, `webhooks`, `sse`, `sandbox`, `batch`,
 `manifest`, `workers`, `traces`, `peers`.
 """
 
@@ -11,6 +11,7 @@ import argparse
 
 from . import (
     batch,
+    cost_per_job,
     download,
     first_call,
     import_time,
@@ -34,6 +35,7 @@ from .report import describe_machine
 REPORTS = {
     "waiting": waiting.run_benchmark,
     "layers": lambda options: layers.run_benchmark(quick=options.quick, loop=loop_name(options)),
+    "cost-per-job": cost_per_job.run_benchmark,
     "imports": lambda options: import_time.run_benchmark(quick=options.quick),
     "first-call": first_call.run_benchmark,
     "schedule": schedule.run_benchmark,

@@ -91,7 +91,7 @@ class JobOperations:
                 operation = operations.create_generation(request, key)
         began = asyncio.get_running_loop().time()
         with preflight.suggestions(request), Reservation(preflight.ledger, key, operation.request.path) as reservation:
-            admission = engine.jobs_limit.limiter_for(engine.executor.retry, self.poll, self._record_unseen)
+            admission = engine.purchase_queue.limiter_for(engine.executor.retry, self.poll, self._record_unseen)
             bought, headers = await engine.executor.execute(operation, deadline=deadline, admission=admission)
             admission.confirm()
             reservation.confirm(Charge.from_generation(bought))

@@ -21,7 +21,7 @@ from .._core.limits.external_limiter import ExternalRateLimiter
 from .._core.limits.rate_controller import AdaptiveRate
 from .._engine.hooks import Hooks
 from .context import LOG
-from .redis_options import connection_options
+from .redis_availability import connection_options
 from .shared_rate import MAX_RETRY_AFTER, SharedRateState
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ from .._jobs.transitions import UNPURCHASED, InvalidRecordError, JobInDoubtError
 from .context import repeat
 from .heartbeat import load_prices
 from .job_message import JobMessage
-from .record import JobRecord
+from .store import JobRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +88,8 @@ class RemoteJobClient:
         """Origin of the service."""
         self.models = session.models
         """Models of the session."""
+        self.prices = session.prices
+        """Prices of the session."""
         self.files = session.files
         """Files of the session."""
         self.generations = session.generations

@@ -24,10 +24,9 @@ from .brokers import RivyaStreamsBroker, create_broker, create_store
 from .context import CONTEXT_KEY, WorkerContext
 from .heartbeat import Heartbeat
 from .memory_store import MemoryStore
-from .middleware import RivyaMiddleware
-from .record import NO_ERROR
 from .redis_availability import describe_redis_error, redis_address
 from .redis_store import RedisStore
+from .store import NO_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
 
     from .._core.policies import RateLimit
     from .._engine.hooks import Hooks
-    from .record import JobRecord
-    from .store import WorkerStore
+    from .store import JobRecord, WorkerStore
 
 STARTUP_TIMEOUT: Final = 30.0
 """Maximum seconds until broker and store respond to a client. Workers wait for them without end."""
@@ -103,7 +101,7 @@ class RivyaWorker:
         self._context: WorkerContext | None = None
         self._heartbeat: Heartbeat | None = None
         self.generate, self.wait = tasks.register(broker)
-        broker.add_middlewares(RivyaMiddleware(self._ambient))
+        broker.add_middlewares(tasks.RivyaMiddleware(self._ambient))
         broker.add_event_handler(TaskiqEvents.CLIENT_STARTUP, lambda _: self.store.open())
         broker.add_event_handler(TaskiqEvents.CLIENT_SHUTDOWN, lambda _: self.store.aclose())
         broker.add_event_handler(TaskiqEvents.WORKER_STARTUP, self._open)

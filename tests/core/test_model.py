@@ -516,3 +516,8 @@ def test_chat_capabilities() -> None:
 @pytest.mark.parametrize("stated", [None, {}, {"web_search": "yes", "reasoning_efforts": "low", "thoughts": 1}])
 def test_unlisted_chat_capabilities_are_none(stated: dict[str, Any] | None) -> None:
     assert Model("talk", category="chat", chat_capabilities=stated).chat == ChatCapabilities()
+
+
+def test_check_returns_the_price() -> None:
+    model = Model("m", billing_type="FIXED", base_credits=2, supported_api_inputs=("text",))
+    assert model.check("A kite") == model.estimate_credits("A kite")

@@ -40,6 +40,8 @@ from tests.session.session_kit import (
     wait_until,
 )
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 KEY = "rvya_sk_0123456789abcdef0123456789abcdef"
 
 

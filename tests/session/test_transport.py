@@ -48,6 +48,8 @@ from tests.session.session_kit import (
     wait_until,
 )
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 # --- the table --------------------------------------------------------------------------------------------------------
 
 NOTHING_LEFT = {
@@ -178,8 +180,10 @@ async def test_aiohttp_does_not_retry(sandbox: Sandbox, name: str, whose: str) -
 
 @WHOSE
 @pytest.mark.parametrize("name", CALLS)
-async def test_server_closes_idle_connection(name: str, whose: str) -> None:
+async def test_server_closes_idle_connection(name: str, whose: str, each_transport: str) -> None:
     """The server closes the connection while the request is in flight: it was sent and gets no response."""
+    if each_transport == "fast" and name == "the catalogue":
+        pytest.skip("the catalogue is read over aiohttp, whose connections are others")
     requests: list[bytes] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -157,8 +157,10 @@ class Model(_PricedRecord):
         prompt: str | None = None,
         params: Mapping[str, Any] | None = None,
         references: Sequence[Reference] = (),
-    ) -> None:
-        """Raises `InvalidRequestError` with all `problems` of a job, if any. Sends nothing.
+    ) -> PriceEstimate:
+        """Returns the price estimate of a valid job. Raises `InvalidRequestError` with all `problems` otherwise.
+
+        Sends nothing.
 
         Checks the availability of the model, the prompt, the keys of params, their types, options, ranges and steps,
         required params, and the kind, number and size of references. Local paths are counted, not inspected. The check
@@ -178,6 +180,7 @@ class Model(_PricedRecord):
         problems = tuple(self.problems(prompt, params, references))
         if problems:
             raise InvalidRequestError(format_problems(self.id, problems), problems=problems)
+        return self.estimate_credits(prompt, params, references)
 
     def problems(
         self,

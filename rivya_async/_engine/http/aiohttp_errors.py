@@ -48,11 +48,16 @@ ADVICE: Final[dict[type[RivyaError], str]] = {
 }
 
 
-def convert_error(error: Exception, url: URL) -> RivyaError:
-    """Returns the `RivyaError` for an exception. Its message omits user and query of the URL, which may be secret."""
+def convert_error(error: Exception, url: URL, *, not_sent: bool = False) -> RivyaError:
+    """Returns the `RivyaError` for an exception. Its message omits user and query of the URL, which may be secret.
+
+    `not_sent`: the request was certainly not sent.
+    """
     if isinstance(error, ConnectionLost):
         error = error.error
-    kind = next((to for caught, to in ERROR_TABLE if isinstance(error, caught)), OutcomeUnknownError)
+    kind: type[RivyaError] = RequestNotSentError
+    if not not_sent:
+        kind = next((to for caught, to in ERROR_TABLE if isinstance(error, caught)), OutcomeUnknownError)
     return kind(f"{mask_url(str(url))}: {type(error).__name__}: {_describe_error(error)}; {ADVICE[kind]}")
 
 
