@@ -7,23 +7,22 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Self
 
+from ._core.config import Config
 from ._core.errors import ConfigurationError, SessionClosedError
 from ._core.http.messages import RequestOptions
+from ._core.limits.external_limiter import ExternalRateLimiter
+from ._core.policies import RateLimit, RetryPolicy
+from ._core.polling.adaptive.duration_estimator import DurationEstimator
+from ._core.polling.webhook_updates import DeliveryRateEstimator
+from ._engine.connection import Connection
 from ._engine.engine import Engine, warn_unclosed
+from ._engine.environment import Environment
+from ._engine.hooks import Hooks
 from ._engine.logs import with_log
+from .resources.job_operations import JobOperations
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from ._core.config import Config
-    from ._core.limits.external_limiter import ExternalRateLimiter
-    from ._core.policies import RateLimit, RetryPolicy
-    from ._core.polling.adaptive.duration_estimator import DurationEstimator
-    from ._core.polling.webhook_updates import DeliveryRateEstimator
-    from ._engine.connection import Connection
-    from ._engine.environment import Environment
-    from ._engine.hooks import Hooks
-    from .resources.job_operations import JobOperations
 
 
 class SessionLifecycle:
