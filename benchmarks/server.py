@@ -65,6 +65,7 @@ class Service:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._polls_per_job = 1
+        self._median = 0.0
         self._jobs: dict[bytes, Job] = {}
         self.counts = Counts()
 

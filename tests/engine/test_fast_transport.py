@@ -282,6 +282,12 @@ async def test_refused_connection_is_not_sent(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["aiohttp", "fast"])
+async def test_invalid_host_is_a_configuration_error(kind: str) -> None:
+    async with aclosing(open_transport(kind, f"https://{'a' * 70}.example")) as transport:
+        assert await outcome(transport, READ) is ConfigurationError
+
+
+@pytest.mark.parametrize("kind", ["aiohttp", "fast"])
 async def test_stalled_tls_handshake_is_not_sent(kind: str) -> None:
     """A server that accepts the connection but does not speak TLS."""
     async with running(Server(b"")) as server:

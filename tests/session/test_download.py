@@ -436,7 +436,7 @@ async def test_cancellation_leaves_no_file(sandbox: Sandbox, tmp_path: Path, mom
 async def test_cancellation_in_mid_transfer(sandbox: Sandbox, tmp_path: Path) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 300_000)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 300_000)
         await writer.drain()
         await reader.read()
 

@@ -87,7 +87,8 @@ class FastTransport(AiohttpTransport):
                 response = await connection.begin(self._encode(request), scope, request.max_response_bytes)
                 return decode_content(response, request.max_response_bytes)
         except AIOHTTP_ERRORS as error:
-            failure = self._convert_error(error, self._origin, not_sent=connection is None)
+            not_sent = connection is None and isinstance(error, OSError)
+            failure = self._convert_error(error, self._origin, not_sent=not_sent)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None)  # noqa: B904 - as in `AiohttpTransport.send`
         finally:
@@ -166,7 +167,8 @@ class FastTransport(AiohttpTransport):
         host, port = self._origin.raw_host or "", self._origin.port or 0
         if parse_address(host) is not None:
             return aiohappyeyeballs.addr_to_addr_infos((host, port)) or []
-        return [*await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)]
+        flags = 0 if host == "localhost" else socket.AI_ADDRCONFIG  # a machine without a network has a localhost
+        return [*await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)]
 
     def _forget_addresses(self) -> None:
         self._addresses = SingleFlightCache[None, "list[AddrInfoType]"](max_size=1, ttl=ADDRESS_LIFETIME)
