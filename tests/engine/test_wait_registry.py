@@ -33,8 +33,8 @@ from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.http.messages import Request, Response
 from rivya_async._core.policies import PollPolicy, RetryPolicy
 from rivya_async._core.types.generations import Generation
+from rivya_async._engine.polling.wait_deadline import FINAL_POLL_LEAD
 from rivya_async._engine.polling.wait_registry import MAX_SUBMITTED_JOBS
-from rivya_async._engine.polling.waiters import FINAL_POLL_LEAD
 from tests.engine.engine_kit import (
     JOB,
     TRANSIENT,

@@ -19,7 +19,7 @@ from rivya_async._core.http.retry import poll_error_is_transient
 from rivya_async._core.polling.adaptive.duration_histogram import DECAY
 from rivya_async._core.types.generations import Generation
 from rivya_async._engine.polling.poller import MAX_TIMER_SLACK
-from rivya_async._engine.polling.waiters import FINAL_POLL_LEAD
+from rivya_async._engine.polling.wait_deadline import FINAL_POLL_LEAD
 
 from .simulator import SimulationFailure, Simulator
 

@@ -15,7 +15,8 @@ from ..._core.polling.webhook_updates import SnapshotChange, compare_snapshots
 from ..hooks import WaitDetails, notify
 from .poller import Poller
 from .tracked_job import TrackedJob
-from .waiters import GroupWaiter, JobWait, SingleWaiter, WaitDeadline, session_closed_error, wait_timeout_error
+from .wait_deadline import JobWait, WaitDeadline
+from .waiters import GroupWaiter, SingleWaiter, session_closed_error, wait_timeout_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

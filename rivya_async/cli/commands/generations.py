@@ -16,7 +16,7 @@ from ..._core.generation_request import GenerationRequest
 from ...resources.downloads import is_url
 from ..command import command
 from ..exit_codes import ExitCode
-from ..jobs import Job, download_target, run_jobs
+from ..jobs import Job
 from ..options import (
     OUTPUT_HELP,
     PATH,
@@ -31,6 +31,7 @@ from ..options import (
 )
 from ..progress import transfer_progress
 from ..render import format_credits, pluralize
+from ..run_jobs import download_target, run_jobs
 from ..session_factory import price_file as use_price_file
 
 if TYPE_CHECKING:
