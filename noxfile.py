@@ -210,8 +210,10 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
-def screenshot(session: nox.Session) -> None:
-    """Update the pictures of pages in the manual."""
+def pictures(session: nox.Session) -> None:
+    """Update the pictures of the manual: drawings, plots and screenshots."""
+    run(session, "python", "-m", "benchmarks.drawings", "examples")
+    run(session, "python", "-m", "benchmarks", "schedule", "--picture", "benchmarks/schedule.png")
     run(session, "python", "-m", "tests.dashboard.screenshot", "examples/sandbox-page.jpg")
     run(session, "python", "-m", "tests.batch.screenshot", "examples/batch-report.jpg", "examples/contact-sheet.jpg")
 

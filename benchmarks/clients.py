@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from itertools import chain
+from ssl import SSLContext, create_default_context
 from typing import Any, Final
 
 import aiohttp
@@ -19,6 +21,7 @@ import attrs
 from rivya_async import Generation, PollPolicy, RivyaSession
 
 from .processes import loop_factory, peak_kib, resident_kib
+from .server import certificate
 
 try:
     from orjson import loads
@@ -40,6 +43,13 @@ class Load:
     polls: int
     first: float
     interval: float
+    is_paced: bool = False
+    """True if the clients wait as users do: half a second between polls, and with the SDK's learned schedule."""
+
+    @classmethod
+    def paced(cls, jobs: int, polls: int) -> Load:
+        """Creates a load with a poll of each job every 0.5 s, for which clients sleep unless there are many jobs."""
+        return cls(jobs, polls, first=0.5, interval=0.5, is_paced=True)
 
     @classmethod
     def of(cls, jobs: int, polls: int) -> Load:
@@ -73,12 +83,12 @@ Client = Callable[[str], AbstractAsyncContextManager[Run]]
 @asynccontextmanager
 async def open_bare_aiohttp(url: str) -> AsyncIterator[Run]:
     """Opens the baseline: aiohttp and JSON with back-to-back requests."""
-    async with open_http() as http:
+    async with open_http(url) as http:
 
         async def work(jobs: Iterator[int]) -> int:
             succeeded = 0
             for _ in jobs:
-                job = await _submit(http, url)
+                job = await submit(http, url)
                 while job["status"] != "succeeded":
                     job = await poll(http, url, job["id"])
                 succeeded += 1
@@ -94,10 +104,10 @@ async def open_bare_aiohttp(url: str) -> AsyncIterator[Run]:
 @asynccontextmanager
 async def open_polling_loop(url: str) -> AsyncIterator[Run]:
     """Opens a hand-written client: gather, a polling loop and a sleep per job; the connector limits the connections."""
-    async with open_http() as http:
+    async with open_http(url) as http:
 
         async def generate(load: Load) -> bool:
-            job = await _submit(http, url)
+            job = await submit(http, url)
             delay = load.first_delay()
             while job["status"] != "succeeded":
                 await asyncio.sleep(delay)
@@ -112,9 +122,9 @@ async def open_polling_loop(url: str) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def open_gather(url: str) -> AsyncIterator[Run]:
+async def open_gather(url: str, *, fast: bool = False) -> AsyncIterator[Run]:
     """Opens this SDK with `generate()` under gather."""
-    async with RivyaSession(API_KEY, base_url=url, max_connections=CONCURRENCY) as session:
+    async with open_session(url, fast=fast) as session:
 
         async def run(load: Load) -> int:
             poll = _poll_policy(load)
@@ -127,7 +137,7 @@ async def open_gather(url: str) -> AsyncIterator[Run]:
 @asynccontextmanager
 async def open_as_completed(url: str) -> AsyncIterator[Run]:
     """Opens this SDK with concurrent submits, then `as_completed()` over the task ids."""
-    async with RivyaSession(API_KEY, base_url=url, max_connections=CONCURRENCY) as session:
+    async with open_session(url) as session:
 
         async def submit(jobs: Iterator[int]) -> list[str]:
             return [(await session.submit(MODEL, PROMPT)).id for _ in jobs]
@@ -146,21 +156,35 @@ CLIENTS: Final[dict[str, Client]] = {
     "hand-written loop": open_polling_loop,
     "gather(generate())": open_gather,
     "as_completed(ids)": open_as_completed,
+    "gather, fast=True": partial(open_gather, fast=True),
 }
 """All clients, the baseline first."""
 
 BASELINE: Final = "bare aiohttp"
 RIVYA_CLIENTS: Final = ("gather(generate())", "as_completed(ids)")
+FAST_CLIENT: Final = "gather, fast=True"
 
 
-def open_http() -> aiohttp.ClientSession:
+def open_session(url: str, *, fast: bool = False) -> RivyaSession:
+    """Returns a session of this SDK."""
+    ssl = client_ssl(url)
+    return RivyaSession(API_KEY, base_url=url, max_connections=CONCURRENCY, fast=fast, ssl=None if ssl is True else ssl)
+
+
+def client_ssl(url: str) -> SSLContext | bool:
+    """Returns the TLS context that trusts the certificate of the server."""
+    return create_default_context(cafile=certificate()) if url.startswith("https:") else True
+
+
+def open_http(url: str = "") -> aiohttp.ClientSession:
+    """Returns a session of aiohttp."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONCURRENCY),
+        connector=aiohttp.TCPConnector(limit=CONCURRENCY, ssl=client_ssl(url)),
         headers={"Authorization": f"Bearer {API_KEY}"},
     )
 
 
-async def _submit(http: aiohttp.ClientSession, url: str) -> dict[str, Any]:
+async def submit(http: aiohttp.ClientSession, url: str) -> dict[str, Any]:
     body = {"model": MODEL, "prompt": PROMPT}
     async with http.post(f"{url}/api/v1/generations", json=body) as response:
         return _decode(await response.read())
@@ -183,7 +207,7 @@ def _poll_policy(load: Load) -> PollPolicy:
         cap=load.interval * (1 + POLL_JITTER),
         factor=1.0,
         floor=load.interval * (1 - POLL_JITTER),
-        adaptive=False,
+        adaptive=load.is_paced,
     )
 
 

@@ -64,9 +64,9 @@ def report(results: dict[str, float]) -> str:
     return "\n\n".join([f"{title}\n{format_table(['', 'ms', 'ratio'], rows)}", "\n".join(["Marks", *targets])])
 
 
-def run_benchmark(*, quick: bool) -> str:
+def run_benchmark(options: argparse.Namespace) -> str:
     """Measures, with fewer rounds if `quick`, and formats."""
-    return report(measure(5 if quick else 15))
+    return report(measure(5 if options.quick else 15))
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.import_time", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     options = parser.parse_args()
-    print(describe_machine(), run_benchmark(quick=options.quick), sep="\n\n")
+    print(describe_machine(), run_benchmark(options), sep="\n\n")
 
 
 if __name__ == "__main__":

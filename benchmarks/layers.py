@@ -117,7 +117,7 @@ async def _cpu(server: Server, wait: Wait) -> float:
     started_at = time.process_time()
     await wait(task_ids)
     cpu = time.process_time() - started_at
-    requests = (await server.counts())["polls"]
+    requests: int = (await server.counts())["polls"]
     if requests != POLLS * CONCURRENCY:
         raise RuntimeError(f"{requests} polls in place of {POLLS * CONCURRENCY}")
     return cpu / requests
@@ -140,10 +140,11 @@ def _rows(measured: dict[str, list[float]], baseline: list[float]) -> Iterable[l
         below = costs
 
 
-def run_benchmark(*, quick: bool, loop: str) -> str:
+def run_benchmark(options: argparse.Namespace) -> str:
     """Measures, with fewer rounds if `quick`, and formats."""
+    loop = loop_name(options)
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-        return report(runner.run(measure(5 if quick else 15)), loop=loop)
+        return report(runner.run(measure(5 if options.quick else 15)), loop=loop)
 
 
 def main() -> None:
@@ -152,7 +153,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--uvloop", action="store_true", help="all layers on uvloop")
     options = parser.parse_args()
-    print(describe_machine(), run_benchmark(quick=options.quick, loop=loop_name(options)), sep="\n\n")
+    print(describe_machine(), run_benchmark(options), sep="\n\n")
 
 
 if __name__ == "__main__":

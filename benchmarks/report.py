@@ -1,4 +1,4 @@
-"""Plain-text reports: the machine, tables and targets."""
+"""Reports in Markdown: the machine, tables and targets."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ def describe_machine() -> str:
 
 
 def format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Formats a table: the first column left-aligned, the others right-aligned."""
+    """Formats a table, with an empty line before it: the first column left-aligned, the others right-aligned."""
     lines = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
-        )
-        for line in [head, ["-" * width for width in widths], *lines[1:]]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in (max(2, each) for each in widths[1:]))]
+    return "\n" + "\n".join(
+        f"| {' | '.join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])} |"
+        for line in [head, rule, *lines[1:]]
     )
 
 
 def target(claim: str, measured: str, *, met: bool) -> str:
     """Formats a target, its measured value and whether the run met it."""
-    return f"  {'met   ' if met else 'MISSED'}  {claim}: {measured}"
+    return f"- {'met' if met else 'MISSED'}: {claim}: {measured}"
 
 
 def show_progress(what: str) -> None:

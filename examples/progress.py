@@ -1,7 +1,7 @@
-"""Hundreds of prompts with a progress bar. After Ctrl-C it lists the jobs that are bought and go on at the service.
+"""Hundreds of prompts with a progress bar. After Ctrl-C it lists the paid jobs whose pictures are not saved yet.
 
-RIVYA_API_KEY=... python examples/progress.py < prompts.txt
-RIVYA_API_KEY=... python examples/resume.py TASK_ID
+RIVYA_API_KEY=... python examples/progress.py < prompts.txt > unfinished.txt
+RIVYA_API_KEY=... python examples/resume.py $(cat unfinished.txt)
 """
 
 import sys
@@ -16,11 +16,11 @@ def main() -> int:
     with BlockingSession() as session:
         try:
             with ProgressBar("pictures") as bar:
-                for outcome in session.map(requests, max_in_flight=50, on_progress=bar):
-                    if outcome.ok:
-                        session.download(outcome.unwrap(), "pictures/")
+                for outcome in session.map(requests, max_in_flight=50, to="pictures/", on_progress=bar):
+                    if not outcome.ok:
+                        print(outcome.request.prompt, outcome.error, sep=": ", file=sys.stderr)
         except KeyboardInterrupt:
-            print(*(job.task_id for job in session.open_jobs), sep="\n")
+            print(*(job.task_id for job in session.undelivered_jobs), sep="\n")
             return 130
     return 0
 

@@ -1,7 +1,7 @@
-"""A paid job continues without its process: store the task id and wait for it in any process.
+"""Paid jobs continue without their process: store the task ids and wait for them in any process.
 
-RIVYA_API_KEY=... python examples/resume.py                  # submits, times out, prints the task id
-RIVYA_API_KEY=... python examples/resume.py task_ab12        # waits and downloads
+RIVYA_API_KEY=... python examples/resume.py                       # submits, times out, prints the task id
+RIVYA_API_KEY=... python examples/resume.py task_ab12 task_cd34   # waits and downloads
 """
 
 import asyncio
@@ -10,18 +10,19 @@ import sys
 from rivya_async import RivyaSession, WaitTimeoutError
 
 
-async def main(task_id: str | None) -> None:
+async def main(task_ids: list[str]) -> None:
     async with RivyaSession() as session:
-        try:
-            if task_id is None:
-                job = await session.generate("veo3-1-fast", "Clouds over a mountain lake", timeout=1)
+        if not task_ids:
+            try:
+                await session.generate("veo3-1-fast", "Clouds over a mountain lake", timeout=1)
+            except WaitTimeoutError as error:
+                print(error.task_id)  # nothing is lost: the service continues the job
+        async for job in session.as_completed(task_ids):
+            if job.succeeded:
+                print(*await session.download(job, "out/"))
             else:
-                job = await session.wait_for(task_id)
-        except WaitTimeoutError as error:
-            print(error.task_id)  # nothing is lost: the service continues the job
-        else:
-            print(*await session.download(job, "out/"))
+                print(job.id, job.error, file=sys.stderr)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else None))
+    asyncio.run(main(sys.argv[1:]))

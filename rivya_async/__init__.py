@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._core.catalogue.model import ChatCapabilities, Model
+    from ._core.catalogue.model import Model
     from ._core.catalogue.model_param import ModelParam
     from ._core.catalogue.pricing import PriceEstimate
     from ._core.catalogue.reference_rules import FileLimit, ReferenceRules
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from ._core.open_jobs import OpenJob
     from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts
     from ._core.spend import SpendSummary
-    from ._core.types.chat import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
+    from ._core.types.chat import ChatCapabilities, ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
     from ._core.types.generations import (
         Credits,
         ErrorDetail,
@@ -151,8 +151,8 @@ __all__ = [
 
 _NAMES_BY_MODULE = {
     "._core.limits.external_limiter": "ExternalRateLimiter",
-    "._core.catalogue.model": "ChatCapabilities Model",
-    "._core.types.chat": "ChatCompletion ChatCredits ChatMessage ChatSession Usage",
+    "._core.catalogue.model": "Model",
+    "._core.types.chat": "ChatCapabilities ChatCompletion ChatCredits ChatMessage ChatSession Usage",
     "._core.chat.accumulator": "ChatEvent",
     "._core.errors": (
         "APIConnectionError APIDisabledError APIStatusError AuthenticationError BadRequestError "
@@ -180,6 +180,11 @@ _NAMES_BY_MODULE = {
     "._engine.hooks": "AttemptDetails DownloadDetails Hooks PollDetails RetryDetails WaitDetails",
     ".session": "RivyaSession",
 }
+_SUBMODULES = frozenset(
+    ["batch", "blocking", "catalogue", "otel", "progress", "receiver", "sandbox", "testing", "workers"]
+)
+"""Public modules, which are imported on first use too. Some of them need an extra."""
+
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()}
 
 
@@ -188,6 +193,8 @@ if not TYPE_CHECKING:  # type checkers would accept every name
     def __getattr__(name: str) -> Any:
         if name == "__version__":
             value = import_module("importlib.metadata").version("rivya-async")
+        elif name in _SUBMODULES:
+            return _import_submodule(name)
         elif name in _MODULE_BY_NAME:
             value = getattr(import_module(_MODULE_BY_NAME[name], __name__), name)
         else:
@@ -196,5 +203,12 @@ if not TYPE_CHECKING:  # type checkers would accept every name
         return value
 
 
+def _import_submodule(name: str) -> Any:
+    try:
+        return import_module(f".{name}", __name__)
+    except ImportError as error:  # `hasattr` and `inspect.getmembers` expect an AttributeError
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {error}") from error
+
+
 def __dir__() -> list[str]:
-    return list(__all__)
+    return sorted([*__all__, *_SUBMODULES])

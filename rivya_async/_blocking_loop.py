@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ._core.errors import ConfigurationError, SessionClosedError
+from ._engine.hooks import INTERRUPT_HANDLER
 from .session import RivyaSession
 
 EXIT_TIMEOUT: Final = 5.0
@@ -32,6 +33,18 @@ class Caller:
 
     def __init__(self) -> None:
         self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.is_done = False
+
+    def interrupt(self, error: BaseException) -> None:
+        """Raises an error of a hook in the calling thread, or reports it to the loop once the call has ended."""
+        if self.is_done:
+            asyncio.get_running_loop().call_exception_handler({"message": "a hook raised", "exception": error})
+            return
+
+        def fail() -> None:
+            raise error
+
+        self.inbox.put(fail)
 
     def run(self, function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Runs a function in the calling thread; returns its result as a future."""
@@ -90,11 +103,15 @@ class BlockingLoop:
 
     def call(self, make: Callable[[Caller], Awaitable[Any]], caller: Caller | None = None) -> Any:
         """Runs a coroutine on the loop and returns its result."""
+        is_whole = caller is None
         inbox = (caller := caller or Caller()).inbox
 
         async def main() -> None:
+            INTERRUPT_HANDLER.set(caller.interrupt)
             try:
                 inbox.put((await make(caller), None))
+            except (SystemExit, KeyboardInterrupt) as error:  # raised in the calling thread; here they end the loop
+                inbox.put((None, error))
             except BaseException as error:
                 inbox.put((None, error))
                 raise
@@ -109,6 +126,8 @@ class BlockingLoop:
                 pass
             _add_notes(interrupt, *message)
             raise
+        finally:
+            caller.is_done = is_whole
         result, error = message
         if isinstance(error, asyncio.CancelledError):
             error = SessionClosedError("the session was closed during this call: create a new BlockingSession")
@@ -119,6 +138,7 @@ class BlockingLoop:
 
     def iterate(self, items: AsyncIterator[Any], caller: Caller | None = None) -> Generator[Any]:
         """Yields the items of an async iterator, and closes it."""
+        caller = caller or Caller()
         try:
             while (item := self.call(lambda _: anext(items, _END), caller)) is not _END:
                 yield item
@@ -127,6 +147,7 @@ class BlockingLoop:
             if close is not None and threading.current_thread() is not self._thread:  # the loop closes abandoned ones
                 with suppress(SessionClosedError):
                     self.call(lambda _: close(), caller)
+            caller.is_done = True
 
     def _start(self, main: Callable[[], Any]) -> Future[None]:
         """Starts a coroutine. Once it is scheduled it will end, since a closing loop cancels its tasks."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._blocking_loop import BlockingLoop, Caller
+from ._core.argument_advice import check_arguments
 from ._core.errors import ConfigurationError
 from ._core.types.record import Record
 from ._engine.streaming.chat_stream import ChatStream
@@ -83,6 +84,7 @@ def _property(name: str, doc: str | None, cls: type[BlockingObject] | None = Non
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     def start(self: BlockingObject, caller: Caller, args: Any, kwargs: Any) -> Any:
+        check_arguments(function, kwargs)
         options = {name: _forward(caller, name, value) for name, value in kwargs.items()}
         return function(self._target, *args, **options)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
+from rivya_async._core.catalogue.learned_prices import LearnedPrices
 from rivya_async._core.catalogue.model import Model
 from rivya_async._core.chat.accumulator import ChatEvent
 from rivya_async._core.generation_request import FilePath
@@ -21,6 +22,7 @@ from rivya_async._core.policies import PollPolicy
 from rivya_async._core.policies import RateLimit
 from rivya_async._core.policies import RetryPolicy
 from rivya_async._core.policies import Timeouts
+from rivya_async._core.polling.adaptive.duration_estimator import DurationEstimator
 from rivya_async._core.spend import SpendSummary
 from rivya_async._core.types.chat import ChatCompletion
 from rivya_async._core.types.chat import ChatSession
@@ -196,15 +198,18 @@ class BlockingGenerations:
         With `to` the files of a succeeded job are saved there, as by `download` with `exists`. Raises `DownloadError`
         with the task id if they cannot be saved.
         """
-    def map(self, requests: Iterable[GenerationRequest] | AsyncIterable[GenerationRequest], *, max_in_flight: int = 100, ordered: bool = False, check: bool = False, timeout: float | NotGiven | None = NOT_GIVEN, poll: PollPolicy | None = None, on_progress: OnJobProgress | None = None) -> Generator[Outcome]:
+    def map(self, requests: Iterable[GenerationRequest] | AsyncIterable[GenerationRequest], *, max_in_flight: int = 100, ordered: bool = False, check: bool = False, timeout: float | NotGiven | None = NOT_GIVEN, poll: PollPolicy | None = None, on_progress: OnJobProgress | None = None, to: str | os.PathLike[str] | None = None, exists: Literal['keep', 'error', 'overwrite', 'rename'] | None = None) -> Generator[Outcome]:
         """Generates a stream of requests of any length, holding at most `max_in_flight` of them in memory.
 
         Yields an `Outcome` for each, as they end or, with `ordered`, in the order of the requests. No failure ends the
         others; the outcome of a purchased job has its record, also if the wait failed. An error of the source is raised
-        after the outcomes of all requests taken from it. Leaving the loop early cancels the rest; purchased jobs go on
-        at the service, and a warning names the ended ones that were not yielded. A `CancelledError` has notes with
-        their ids, and with the keys of purchases in flight. `check` is that of `submit`; `timeout` in seconds bounds
-        each job, as in `generate`.
+        after the outcomes of all requests taken from it. `check` is that of `submit`; `timeout` in seconds bounds each
+        job, as in `generate`. With `to` the files of each succeeded job are saved to this folder before its outcome is
+        yielded, as by `download` with `exists`.
+
+        Leaving the loop early cancels the rest; purchased jobs go on at the service. `undelivered_jobs` has those that
+        were not yielded, also the ended ones, which a warning names. A `CancelledError` has notes with their ids, and
+        with the keys of purchases in flight.
 
         `on_progress` is called, or awaited, with a `Progress` at the start and before each outcome is yielded. If
         `requests` has a length, the requests that were not started count as open. Its exceptions end the loop.
@@ -368,7 +373,7 @@ class BlockingSession:
     """
     def __enter__(self) -> Self: ...
     def __exit__(self, *_error: object) -> None: ...
-    def __init__(self, api_key: str | None = None, *, base_url: str | None = None, timeouts: Timeouts | None = None, retry: RetryPolicy | None = None, poll: PollPolicy | None = None, rate_limit: RateLimit | ExternalRateLimiter | None = None, max_connections: int = 100, transport: Transport | None = None, hooks: Sequence[Hooks] = (), max_spend: float | None = None, max_reserved: float | None = None, prices: Mapping[str, float] | None = None, headers: Mapping[str, str] | None = None, user_agent: str | None = None, proxy: str | None = None, trust_env: bool = False, ssl: SSLContext | aiohttp.Fingerprint | bool | None = None, allow_plain_http: bool = False) -> None: ...
+    def __init__(self, api_key: str | None = None, *, base_url: str | None = None, timeouts: Timeouts | None = None, retry: RetryPolicy | None = None, poll: PollPolicy | None = None, rate_limit: RateLimit | ExternalRateLimiter | None = None, max_connections: int = 100, transport: Transport | None = None, hooks: Sequence[Hooks] = (), max_spend: float | None = None, max_reserved: float | None = None, prices: Mapping[str, float] | None = None, headers: Mapping[str, str] | None = None, user_agent: str | None = None, proxy: str | None = None, trust_env: bool = False, ssl: SSLContext | aiohttp.Fingerprint | bool | None = None, allow_plain_http: bool = False, fast: bool = False) -> None: ...
     def as_completed(self, generations_or_task_ids: Iterable[Generation | str], *, timeout: float | NotGiven | None = NOT_GIVEN, poll: PollPolicy | None = None, on_progress: OnJobProgress | None = None) -> Generator[Generation]:
         """Yields the terminal records of many jobs as they end, each job once, failed jobs included.
 
@@ -390,6 +395,8 @@ class BlockingSession:
     """The balance of the account."""
     def download(self, generation_or_url: Generation | str, to: str | os.PathLike[str], *, name: str | None = None, exists: Literal['keep', 'error', 'overwrite', 'rename'] | None = None, max_bytes: int | None = 2147483648, on_progress: OnProgress | None = None) -> list[Path]:
         """Saves the files of a succeeded job, or of one URL. Returns a list of their paths, also for one file.
+
+        The job is a record, or a task id, whose record is read first.
 
         `to` is a folder if it exists as one, ends with a separator (`"out/"`) or `name` is given; it is created if
         missing. Files are named after the task and their format. Otherwise `to` is the name of the first file, and
@@ -419,6 +426,9 @@ class BlockingSession:
         the file cannot be written, is larger than `max_bytes` or not a media file, or a link is not followed; and what
         any read can raise.
         """
+    @property
+    def durations(self) -> DurationEstimator:
+        """Learned job durations. `dump()` and `load()` transfer them to another process."""
     files: BlockingFiles
     """Images, videos and sounds that jobs refer to."""
     def generate(self, model: ModelId | str | GenerationRequest, prompt: str | None = None, *, params: Mapping[str, Any] | None = None, references: Sequence[Reference] = (), client_request_id: str | None = None, idempotency_key: str | None = None, check: bool = False, timeout: float | NotGiven | None = NOT_GIVEN, poll: PollPolicy | None = None, on_update: OnUpdate | None = None, to: str | os.PathLike[str] | None = None, exists: Literal['keep', 'error', 'overwrite', 'rename'] | None = None) -> Generation:
@@ -437,15 +447,18 @@ class BlockingSession:
     @property
     def is_local(self) -> bool:
         """True if the service runs on this machine, as the sandbox does."""
-    def map(self, requests: Iterable[GenerationRequest] | AsyncIterable[GenerationRequest], *, max_in_flight: int = 100, ordered: bool = False, check: bool = False, timeout: float | NotGiven | None = NOT_GIVEN, poll: PollPolicy | None = None, on_progress: OnJobProgress | None = None) -> Generator[Outcome]:
+    def map(self, requests: Iterable[GenerationRequest] | AsyncIterable[GenerationRequest], *, max_in_flight: int = 100, ordered: bool = False, check: bool = False, timeout: float | NotGiven | None = NOT_GIVEN, poll: PollPolicy | None = None, on_progress: OnJobProgress | None = None, to: str | os.PathLike[str] | None = None, exists: Literal['keep', 'error', 'overwrite', 'rename'] | None = None) -> Generator[Outcome]:
         """Generates a stream of requests of any length, holding at most `max_in_flight` of them in memory.
 
         Yields an `Outcome` for each, as they end or, with `ordered`, in the order of the requests. No failure ends the
         others; the outcome of a purchased job has its record, also if the wait failed. An error of the source is raised
-        after the outcomes of all requests taken from it. Leaving the loop early cancels the rest; purchased jobs go on
-        at the service, and a warning names the ended ones that were not yielded. A `CancelledError` has notes with
-        their ids, and with the keys of purchases in flight. `check` is that of `submit`; `timeout` in seconds bounds
-        each job, as in `generate`.
+        after the outcomes of all requests taken from it. `check` is that of `submit`; `timeout` in seconds bounds each
+        job, as in `generate`. With `to` the files of each succeeded job are saved to this folder before its outcome is
+        yielded, as by `download` with `exists`.
+
+        Leaving the loop early cancels the rest; purchased jobs go on at the service. `undelivered_jobs` has those that
+        were not yielded, also the ended ones, which a warning names. A `CancelledError` has notes with their ids, and
+        with the keys of purchases in flight.
 
         `on_progress` is called, or awaited, with a `Progress` at the start and before each outcome is yielded. If
         `requests` has a length, the requests that were not started count as open. Its exceptions end the loop.
@@ -458,6 +471,9 @@ class BlockingSession:
         """The jobs that this session bought and has not seen end, at most the newest 100,000, the oldest first."""
     openapi: BlockingOpenApi
     """The service's OpenAPI document."""
+    @property
+    def prices(self) -> LearnedPrices:
+        """Prices learned from purchases, and the given ones. `dump()` and `load()` transfer them to another process."""
     @property
     def spend(self) -> SpendSummary:
         """The credits that this session has spent on jobs and chat turns, per idempotency key and in total."""
@@ -476,6 +492,14 @@ class BlockingSession:
         Raises `ConfigurationError` and `SpendLimitError` before anything is sent; `APIStatusError` and its subclasses,
         `RequestNotSentError`, `OutcomeUnknownError` and `ResponseDecodeError`. Cancelling drops the request, which the
         service may have processed: the `CancelledError` has a note with the key.
+        """
+    @property
+    def undelivered_jobs(self) -> tuple[OpenJob, ...]:
+        """The jobs that this session bought and whose end no call has returned yet: print their ids after Ctrl-C.
+
+        These are the `open_jobs`, and before them the jobs that ended in a `map` that was left before it yielded them,
+        or in a `generate` that was cancelled while it saved the files. `wait_for(task_id)` and `download(task_id, ...)`
+        of any session return their results.
         """
     def wait_for(self, generation_or_task_id: Generation | str, *, timeout: float | NotGiven | None = NOT_GIVEN, poll: PollPolicy | None = None, on_update: OnUpdate | None = None, raise_on_failure: bool = True) -> Generation:
         """Waits until a job has ended and returns its terminal record.

@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peer", default="", metavar="NAME", help="peers: clients whose names contain this")
     transports = parser.add_mutually_exclusive_group()
     transports.add_argument("--plain", action="store_true", help="peers: over plain HTTP only (not all SDKs can)")
-    transports.add_argument("--tls", action="store_true", help="peers: over TLS only")
+    transports.add_argument("--tls", action="store_true", help="waiting, peers: over TLS only")
     parser.add_argument("--faults", action="store_true", help="peers: also what is lost under faults")
 
 

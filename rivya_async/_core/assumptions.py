@@ -82,7 +82,8 @@ ONE_PRICE_MODELS: Final = frozenset({"seedream-4-0"})
 
 PRICE_PARAM_PATTERN: Final = re.compile(
     r"size|(?:\w+_)?"
-    r"(?:acceleration|audio|duration|fps|frames|images|mode|pro|quality|resolution|seconds|shots|sound|speed|tier)"
+    r"(?:acceleration|attachments|audio|duration|effort|fps|frames|history|images|mode|pro|quality|resolution|search"
+    r"|seconds|shots|sound|speed|thoughts|tier)"
     r"(?:_\w+)?"
 )
 """[21] Names of params that change the price, in snake case. Observed prices add further params of a model."""

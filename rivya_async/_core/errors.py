@@ -1,33 +1,6 @@
-"""All errors of this library.
+"""All errors of this library. The README of the package shows them as a tree.
 
-    RivyaError                        idempotency_key, task_id, request_id, attempts where known
-    ├─ ConfigurationError             wrong arguments or settings; nothing was sent
-    ├─ InvalidRequestError            an invalid request, refused before anything was sent: problems
-    ├─ SpendLimitError                a cap of the session: limit, counted, price; nothing was sent
-    ├─ APIConnectionError             no readable response
-    │  ├─ RequestNotSentError         DNS, connect, TLS: nothing was sent, always safe to repeat
-    │  │  └─ SubmitTimeoutError       the timeout passed before anything was sent; also a TimeoutError
-    │  └─ OutcomeUnknownError         sent, no readable response: repeat only a safe method, or under its key
-    │     └─ StreamInterruptedError   a stream broke off: text, session_id, code
-    ├─ APIStatusError                 an error response: status, code, message, body, headers, retry_after
-    │  ├─ BadRequestError  AuthenticationError  InsufficientCreditsError  PermissionDeniedError  NotFoundError
-    │  ├─ ConflictError               a 409
-    │  │  ├─ IdempotencyConflictError another body under this key, or the first request is still running
-    │  │  └─ ChatSessionConflictError a chat session that this call cannot use
-    │  ├─ RateLimitError              too many requests: repeat after retry_after
-    │  └─ InternalServerError         and APIDisabledError: repeat a safe method, or under its key
-    ├─ ResponseDecodeError            a response of unknown shape: path, reason, body
-    ├─ WaitError                      task_id, last (the last record seen)
-    │  ├─ WaitTimeoutError            still open on the server: wait again with the same task id
-    │  └─ GenerationFailedError       the service ended the job as failed: generation
-    ├─ SessionClosedError             the session is closed: for every call, and for waits that closing ended
-    ├─ DownloadError                  a file that cannot be saved: too long, no disk space, a rejected redirect
-    ├─ JournalError                   the journal of a batch cannot be opened, read or written
-    └─ WebhookVerificationError       a delivery that cannot be trusted or read: respond with 400
-       ├─ SignatureMismatchError      not signed with one of the configured secrets
-       └─ TimestampToleranceError     signed too long ago or in the future: perhaps a replay
-
-The tree is the retry rule: `http.retry.decide_retry` depends on the class, the attempt and the key. The class of an
+The class is the retry rule: `http.retry.decide_retry` depends on it, on the attempt and on the key. The class of an
 error response depends on its `code`, and on its status only if the code is missing or unknown (`http.operations`).
 """
 
@@ -85,11 +58,17 @@ class RivyaError(Exception):
 
 
 class ConfigurationError(RivyaError):
-    """Wrong arguments or settings. Nothing was sent; the message says what to change."""
+    """Wrong arguments or settings. Nothing was sent; the message says what to change.
+
+    Causes and next steps: TROUBLESHOOTING.md#configurationerror.
+    """
 
 
 class InvalidRequestError(RivyaError):
-    """Invalid request, refused before anything was sent: model, prompt, params, references or a file."""
+    """Invalid request, refused before anything was sent: model, prompt, params, references or a file.
+
+    Causes and next steps: TROUBLESHOOTING.md#invalidrequesterror.
+    """
 
     def __init__(
         self, message: str = "", *, problems: tuple[ValidationProblem, ...] = (), **details: Unpack[RequestDetails]
@@ -100,7 +79,10 @@ class InvalidRequestError(RivyaError):
 
 
 class SpendLimitError(RivyaError):
-    """Job that would exceed a cap of this session, or has no known price. Nothing was sent."""
+    """Job that would exceed a cap of this session, or has no known price. Nothing was sent.
+
+    Causes and next steps: TROUBLESHOOTING.md#spendlimiterror.
+    """
 
     def __init__(
         self,
@@ -125,15 +107,24 @@ class APIConnectionError(RivyaError):
 
 
 class RequestNotSentError(APIConnectionError):
-    """Request that was never sent: name resolution, connect or TLS failed. A repeat is always safe."""
+    """Request that was never sent: name resolution, connect or TLS failed. A repeat is always safe.
+
+    Causes and next steps: TROUBLESHOOTING.md#requestnotsenterror.
+    """
 
 
 class SubmitTimeoutError(RequestNotSentError, TimeoutError):
-    """Timeout of `generate` before the purchase was sent: nothing was bought, there is no job to wait for."""
+    """Timeout of `generate` before the purchase was sent: nothing was bought, there is no job to wait for.
+
+    Causes and next steps: TROUBLESHOOTING.md#submittimeouterror.
+    """
 
 
 class OutcomeUnknownError(APIConnectionError):
-    """Request without a readable response, which may have been processed. Repeat a purchase only under its key."""
+    """Request without a readable response, which may have been processed. Repeat a purchase only under its key.
+
+    Causes and next steps: TROUBLESHOOTING.md#outcomeunknownerror.
+    """
 
 
 class StreamInterruptedError(OutcomeUnknownError):
@@ -141,6 +132,8 @@ class StreamInterruptedError(OutcomeUnknownError):
 
     The charge for the turn is unknown. `chat.sessions.retrieve` may
     have the whole answer, if `session_id` is known. Streams are not retried.
+
+    Causes and next steps: TROUBLESHOOTING.md#streaminterruptederror.
     """
 
     def __init__(
@@ -195,51 +188,87 @@ class APIStatusError(RivyaError):
 
 
 class BadRequestError(APIStatusError):
-    """Request that the service rejected as invalid. Change it; a repeat fails again."""
+    """Request that the service rejected as invalid. Change it; a repeat fails again.
+
+    Causes and next steps: TROUBLESHOOTING.md#badrequesterror.
+    """
 
 
 class AuthenticationError(APIStatusError):
-    """API key that is missing, unknown, revoked or expired."""
+    """API key that is missing, unknown, revoked or expired.
+
+    Causes and next steps: TROUBLESHOOTING.md#authenticationerror.
+    """
 
 
 class PermissionDeniedError(APIStatusError):
-    """API key without the scope that this call needs. Create a new key with it."""
+    """API key without the scope that this call needs. Create a new key with it.
+
+    Causes and next steps: TROUBLESHOOTING.md#permissiondeniederror.
+    """
 
 
 class InsufficientCreditsError(APIStatusError):
-    """Account balance that is too low for this job. Nothing was bought."""
+    """Account balance that is too low for this job. Nothing was bought.
+
+    Causes and next steps: TROUBLESHOOTING.md#insufficientcreditserror.
+    """
 
 
 class NotFoundError(APIStatusError):
-    """Object that does not exist, or belongs to another account."""
+    """Object that does not exist, or belongs to another account.
+
+    Causes and next steps: TROUBLESHOOTING.md#notfounderror.
+    """
 
 
 class ConflictError(APIStatusError):
-    """Conflict with the state of the account: a key, a chat session or an object in use."""
+    """Conflict with the state of the account: a key, a chat session or an object in use.
+
+    Causes and next steps: TROUBLESHOOTING.md#conflicterror.
+    """
 
 
 class ChatSessionConflictError(ConflictError):
-    """Unusable chat session: it must be created by the API, by this account and for this model."""
+    """Unusable chat session: it must be created by the API, by this account and for this model.
+
+    Causes and next steps: TROUBLESHOOTING.md#chatsessionconflicterror.
+    """
 
 
 class IdempotencyConflictError(ConflictError):
-    """Idempotency key that was used before with another body, or whose first request is still running."""
+    """Idempotency key that was used before with another body, or whose first request is still running.
+
+    Causes and next steps: TROUBLESHOOTING.md#idempotencyconflicterror.
+    """
 
 
 class RateLimitError(APIStatusError):
-    """Too many requests in the current window. `retry_after` is the delay requested by the service, if any."""
+    """Too many requests in the current window. `retry_after` is the delay requested by the service, if any.
+
+    Causes and next steps: TROUBLESHOOTING.md#ratelimiterror.
+    """
 
 
 class InternalServerError(APIStatusError):
-    """Failure of the service. A read, or a purchase under its key, may be repeated."""
+    """Failure of the service. A read, or a purchase under its key, may be repeated.
+
+    Causes and next steps: TROUBLESHOOTING.md#internalservererror.
+    """
 
 
 class APIDisabledError(InternalServerError):
-    """Public API that is currently switched off."""
+    """Public API that is currently switched off.
+
+    Causes and next steps: TROUBLESHOOTING.md#apidisablederror.
+    """
 
 
 class ResponseDecodeError(RivyaError):
-    """Response of unknown shape."""
+    """Response of unknown shape.
+
+    Causes and next steps: TROUBLESHOOTING.md#responsedecodeerror.
+    """
 
     def __init__(
         self,
@@ -266,6 +295,8 @@ class DownloadError(RivyaError):
     """Result file that was not saved: a disk error, a file above the size limit, or an unsafe redirect.
 
     Nothing is lost: the job is paid and its links can be read again.
+
+    Causes and next steps: TROUBLESHOOTING.md#downloaderror.
     """
 
     def __init__(self, message: str = "", *, path: str | None = None, **details: Unpack[RequestDetails]) -> None:
@@ -278,6 +309,8 @@ class JournalError(RivyaError):
     """Journal of a batch that cannot be opened, read or written: it is locked, invalid, or the disk is full.
 
     No purchase is lost: each is recorded before it is sent, and a later run repeats it under the same key.
+
+    Causes and next steps: TROUBLESHOOTING.md#journalerror.
     """
 
 
@@ -305,11 +338,17 @@ class WaitError(RivyaError):
 
 
 class WaitTimeoutError(WaitError, TimeoutError):
-    """Timeout of a wait. The job is still open on the server: wait again with the same task id."""
+    """Timeout of a wait. The job is still open on the server: wait again with the same task id.
+
+    Causes and next steps: TROUBLESHOOTING.md#waittimeouterror.
+    """
 
 
 class GenerationFailedError(WaitError):
-    """Job that the service ended as failed; `generation.error` contains its code and message."""
+    """Job that the service ended as failed; `generation.error` contains its code and message.
+
+    Causes and next steps: TROUBLESHOOTING.md#generationfailederror.
+    """
 
     @property
     def generation(self) -> Generation:
@@ -323,6 +362,8 @@ class SessionClosedError(RivyaError):
     """Closed session. A wait that closing ended names its job by `task_id`.
 
     The job continues: wait for its task id with another session.
+
+    Causes and next steps: TROUBLESHOOTING.md#sessionclosederror.
     """
 
     def __init__(self, message: str = "", *, last: Generation | None = None, **details: Unpack[RequestDetails]) -> None:
@@ -332,15 +373,24 @@ class SessionClosedError(RivyaError):
 
 
 class WebhookVerificationError(RivyaError):
-    """Delivery that cannot be trusted or read: a header is missing or malformed, or the body is not an event."""
+    """Delivery that cannot be trusted or read: a header is missing or malformed, or the body is not an event.
+
+    Causes and next steps: TROUBLESHOOTING.md#webhookverificationerror.
+    """
 
 
 class SignatureMismatchError(WebhookVerificationError):
-    """Delivery that no configured secret has signed: the secret was rotated, or the sender is not the service."""
+    """Delivery that no configured secret has signed: the secret was rotated, or the sender is not the service.
+
+    Causes and next steps: TROUBLESHOOTING.md#signaturemismatcherror.
+    """
 
 
 class TimestampToleranceError(WebhookVerificationError):
-    """Delivery that was signed too long ago or in the future: a replay, or a wrong clock."""
+    """Delivery that was signed too long ago or in the future: a replay, or a wrong clock.
+
+    Causes and next steps: TROUBLESHOOTING.md#timestamptoleranceerror.
+    """
 
 
 def copy_error(error: RivyaError) -> RivyaError:

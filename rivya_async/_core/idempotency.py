@@ -1,4 +1,4 @@
-"""Idempotency keys: which requests need one, and which keys are valid (contract section 4, assumption 15)."""
+"""Idempotency keys: which are valid, and which methods need none (contract section 4, assumption 15)."""
 
 from __future__ import annotations
 
@@ -26,11 +26,6 @@ def key_time_left(intent_at: float | None, now: float) -> float:
     Both arguments are seconds since the epoch: the intent may come from another process or machine.
     """
     return max(0.0, (intent_at or 0.0) + assumptions.IDEMPOTENCY_KEY_LIFETIME - KEY_EXPIRY_MARGIN - now)
-
-
-def needs_key(method: str) -> bool:
-    """Returns True if repeated requests with this method may act twice."""
-    return method not in SAFE_METHODS
 
 
 def is_idempotent(method: str) -> bool:

@@ -1,13 +1,14 @@
-"""Open jobs of a session: bought by it, and not seen to end."""
+"""Open jobs of a session: bought by it, and not seen to end. Also those whose end its caller has not received."""
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from .public_module import set_public_module
+from .types.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -22,7 +23,7 @@ MAX_LISTED_JOBS: Final = 20
 
 
 @attrs.frozen
-class OpenJob:
+class OpenJob(Record):
     """Job that a session bought and has not seen end."""
 
     task_id: str
@@ -44,6 +45,7 @@ class OpenJobs:
         self.on_removed: Callable[[str], None] | None = None
         """Called with the task id of each job that is removed."""
         self._jobs: dict[str, OpenJob] = {}
+        self._ended: dict[str, OpenJob] = {}
         self._is_reported = False
 
     def __len__(self) -> int:
@@ -55,6 +57,15 @@ class OpenJobs:
     def __iter__(self) -> Iterator[OpenJob]:
         return iter(self._jobs.values())
 
+    @property
+    def undelivered(self) -> Iterator[OpenJob]:
+        """The jobs whose end the caller has not received: the ended ones, then the open ones."""
+        return chain(self._ended.values(), self._jobs.values())
+
+    def get(self, task_id: str) -> OpenJob | None:
+        """Returns an open job by its task id."""
+        return self._jobs.get(task_id)
+
     def add(self, job: OpenJob) -> None:
         """Adds a purchased job."""
         self._jobs[job.task_id] = job
@@ -62,9 +73,21 @@ class OpenJobs:
             self._remove(next(iter(self._jobs)))
 
     def on_generation(self, generation: Generation) -> None:
-        """Removes a job that has ended."""
-        if generation.is_terminal and generation.id in self._jobs:
-            self._remove(generation.id)
+        """Removes a job that has ended. The caller receives its record."""
+        if generation.is_terminal:
+            self.deliver(generation.id)
+            if generation.id in self._jobs:
+                self._remove(generation.id)
+
+    def add_ended(self, job: OpenJob) -> None:
+        """Adds a job that has ended, and whose record the caller has not received."""
+        self._ended[job.task_id] = job
+        if len(self._ended) > MAX_OPEN_JOBS:
+            del self._ended[next(iter(self._ended))]
+
+    def deliver(self, task_id: str) -> None:
+        """Removes an ended job, whose record the caller receives."""
+        self._ended.pop(task_id, None)
 
     def closing_warning(self) -> str | None:
         """Returns the warning for the end of the session; None the second time, and without open jobs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,7 @@ class Connection:
     transport: Transport | None
     trust_env: bool
     ssl: SSLContext | aiohttp.Fingerprint | bool | None
+    fast: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.http is not None and self.transport is not None:
@@ -36,7 +38,12 @@ class Connection:
                 "http and transport exclude each other: a transport has its own connections. Pass one of them"
             )
         other = "http" if self.http is not None else "transport" if self.transport is not None else None
-        given = {"proxy": self.config.proxy, "trust_env": self.trust_env or None, "ssl": self.ssl}
+        given = {
+            "proxy": self.config.proxy,
+            "trust_env": self.trust_env or None,
+            "ssl": self.ssl,
+            "fast": self.fast or None,
+        }
         for name, value in given.items():
             if other is not None and value is not None:
                 raise ConfigurationError(
@@ -48,13 +55,16 @@ class Connection:
                 "authority of your own, pass ssl.create_default_context(cafile=...)"
             )
 
+        if self.fast and find_spec("httptools") is None:
+            raise ConfigurationError("fast=True needs the package httptools: pip install 'rivya-async[speed]'")
+
     async def prepare(self) -> None:
         """Prepares the first call in a thread, once per process. Safe to cancel: the thread goes on."""
-        if self.transport is not None or _prepared:
+        if self.transport is not None or self.fast in _prepared:
             return
         executor = ThreadPoolExecutor(1, "rivya-prepare")  # the loop's own threads may be busy
         try:
-            await asyncio.get_running_loop().run_in_executor(executor, _prepare)
+            await asyncio.get_running_loop().run_in_executor(executor, _prepare, self.fast)
         finally:
             executor.shutdown(wait=False)
 
@@ -62,17 +72,21 @@ class Connection:
         """Returns the caller's transport, or a new one on the running loop."""
         if self.transport is not None:
             return self.transport
+        ssl = True if self.ssl is None else self.ssl
+        if self.fast:
+            from .http.fast_transport import FastTransport
+
+            return FastTransport(self.config, self.timeouts, trust_env=self.trust_env, ssl=ssl)
         from .http.aiohttp_transport import AiohttpTransport
 
-        ssl = True if self.ssl is None else self.ssl
         return AiohttpTransport(self.config, self.timeouts, self.http, trust_env=self.trust_env, ssl=ssl)
 
 
 _prepared: Final[list[bool]] = []
-"""Contains True after the preparation."""
+"""Contains False after the preparation of the default transport, True after that of the fast one."""
 
 
-def _prepare() -> None:
+def _prepare(fast: bool) -> None:  # noqa: FBT001 - an executor passes no keywords
     """Imports aiohttp, which creates its TLS context, and creates the converters of the most frequent records."""
     from .._core.catalogue.model import ModelList
     from .._core.http.record_readers import prepare_converter
@@ -80,7 +94,11 @@ def _prepare() -> None:
     from .http import aiohttp_transport  # noqa: F401 - imported for its side effect
 
     prepare_converter(Generation, Credits, File, ModelList)
-    _prepared.append(True)
+    if fast:
+        from .http.fast_transport import ssl_context
+
+        ssl_context(verified=True)
+    _prepared.append(fast)
 
 
 def _is_fingerprint(ssl: object) -> bool:

@@ -19,9 +19,9 @@ from .._core.polling.webhook_updates import DeliveryRateEstimator
 from .http.request_executor import RequestExecutor
 from .http.request_limiter import ClosableSemaphore, RequestLimiter
 from .http.stream_client import StreamClient
-from .jobs_limit import JobsLimit
 from .polling.poll_feedback import PollFeedback
 from .polling.wait_registry import WaitRegistry
+from .purchase_queue import PurchaseQueue
 from .single_flight import SingleFlightCache
 from .timer_queue import TimerQueue
 from .transfers.downloader import Downloader
@@ -97,7 +97,7 @@ class Engine:
         feedback = PollFeedback(durations or DurationEstimator(), self.delivery_rate)
         self.wait_registry = WaitRegistry(self.executor, self._limiter, self._timers, feedback)
         self._open_jobs = OpenJobs() if open_jobs is None else open_jobs
-        self.jobs_limit = JobsLimit(
+        self.purchase_queue = PurchaseQueue(
             self._limiter,
             self.wait_registry,
             self._open_jobs,
@@ -146,7 +146,7 @@ class Engine:
         self.warn_open_jobs()
         for executor in self._executors:
             executor.close()
-        self.jobs_limit.close()
+        self.purchase_queue.close()
         self._limiter.close()
         self._open_streams.close()
         self._downloads.close()

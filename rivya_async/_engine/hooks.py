@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -14,6 +15,10 @@ from .._core.public_module import set_public_module
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextvars import Context
+
+
+INTERRUPT_HANDLER: Final[ContextVar[Callable[[BaseException], None] | None]] = ContextVar("handler", default=None)
+"""Receives `SystemExit` and `KeyboardInterrupt` of hooks: in a task they would end the event loop."""
 
 
 @attrs.frozen
@@ -117,7 +122,8 @@ class Hooks:
     A hook sees the context variables of the caller. Hooks of a poll, and of its attempt, see those of the first caller
     that waits for the job. Cancelled operations call no hook, nor does a wait for a job that has ended already.
 
-    An exception of a hook is reported to the loop's exception handler and has no other effect.
+    An exception of a hook is reported to the loop's exception handler and has no other effect. `SystemExit` and
+    `KeyboardInterrupt` end the event loop, as everywhere in asyncio; in a `BlockingSession` the call raises them.
 
     >>> class RetryCounter(Hooks):
     ...     retries = 0
@@ -153,7 +159,10 @@ def validate_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
 
 
 def notify(hooks: Sequence[Hooks], event: str, details: Any, context: Context | None = None) -> None:
-    """Calls one method of all hooks, in `context` if it is given. Reports exceptions to the loop and raises none."""
+    """Calls one method of all hooks, in `context` if it is given. Reports exceptions to the loop and raises none.
+
+    Raises `SystemExit` and `KeyboardInterrupt` if there is no `INTERRUPT_HANDLER`.
+    """
     for hook in hooks:
         try:
             method = getattr(hook, event)
@@ -161,6 +170,11 @@ def notify(hooks: Sequence[Hooks], event: str, details: Any, context: Context | 
                 method(details)
             else:
                 context.run(method, details)
+        except (SystemExit, KeyboardInterrupt) as error:
+            handler = INTERRUPT_HANDLER.get() if context is None else context.run(INTERRUPT_HANDLER.get)
+            if handler is None:
+                raise
+            handler(error)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - an error in a hook must not end a paid job
             asyncio.get_running_loop().call_exception_handler(
                 {"message": f"{type(hook).__name__}.{event} raised", "exception": error}

@@ -93,7 +93,7 @@ class PurchasePreflight:
         self, request: GenerationRequest | ChatRequest, key: str, path: str, deadline: float | None = None
     ) -> None:
         """Reserves the price of a purchase before it is sent. Raises `SpendLimitError` where it would pass a cap."""
-        job = GenerationRequest(request.model, request.message) if isinstance(request, ChatRequest) else request
+        job = request.to_priced_job() if isinstance(request, ChatRequest) else request
         price = await self._price(job, deadline) if self.ledger.needs_price(key, path) else None
         self.ledger.reserve(key, price, path, job)
 

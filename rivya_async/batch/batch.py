@@ -250,6 +250,7 @@ class Batch:
         self._run, self._halted, self._closing = run, None, asyncio.Lock()
         try:
             number = await self._journal.begin_run(run.wall(), run.session.base_url)
+            await self._journal.observe_prices(run.session.prices)
             rows = bounded_map(self._unfinished(run), lambda record: run_row(run, record), limit=limit, ordered=False)
             try:
                 async for record in rows:

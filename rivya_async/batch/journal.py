@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import threading
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from .._core.errors import ConfigurationError, JournalError
+from .._core.generation_request import GenerationRequest
 from .._core.http.addresses import is_loopback_host
 from .._core.masking import clean_message
 from .._engine.transfers.file_io import await_uncancellable
@@ -32,6 +34,7 @@ from .schema import (
 )
 
 if TYPE_CHECKING:
+    from .._core.catalogue.learned_prices import LearnedPrices
     from .._core.types.generations import Amount
     from .row import InvalidRow, Row
 
@@ -39,6 +42,9 @@ T = TypeVar("T")
 
 PAGE_SIZE: Final = 500
 """Rows that are read from the journal at a time."""
+
+MAX_PRICES: Final = 1000
+"""Purchases of earlier runs from which a run learns prices."""
 
 COMMIT_DELAY: Final = 0.02
 """Seconds that a commit waits for more changes: a commit of thirty rows costs half as much per row as one of seven."""
@@ -117,6 +123,18 @@ class Journal:
         select = f"{SELECT_ROWS} WHERE place > ? AND state IN ({marks}) ORDER BY place LIMIT ?"
         found = await self._run(lambda connection: connection.execute(select, [after, *states, PAGE_SIZE]).fetchall())
         return (found[-1][0] if found else after), [parse_record(values, self.batch_id) for _, *values in found]
+
+    async def observe_prices(self, prices: LearnedPrices) -> None:
+        """Adds the prices of the latest purchases to those of a session."""
+        select = (
+            "SELECT body, reserved_credits, task_id, final_credits FROM rows WHERE reserved_credits IS NOT NULL "
+            "ORDER BY submitted_at DESC LIMIT ?"
+        )
+        found = await self._run(lambda connection: connection.execute(select, [MAX_PRICES]).fetchall())
+        for body, reserved, task_id, final in reversed(found):
+            prices.observe(GenerationRequest(**json.loads(body)), reserved, task_id)
+            if final is not None:
+                prices.observe_end(task_id, final)
 
     async def begin_run(self, now: float, service: str) -> int:
         """Records the start of a run against this service and returns its number.

@@ -29,6 +29,7 @@ from .._jobs.transitions import (
 from .row_reference import parse_reference
 
 if TYPE_CHECKING:
+    from .._core.catalogue.learned_prices import LearnedPrices
     from .._core.catalogue.model import Model
     from .._core.types.generations import Amount, Generation, SavedFile
     from ..resources.files import Files
@@ -52,6 +53,9 @@ class BatchBackend(Protocol):
 
     @property
     def models(self) -> Models: ...  # noqa: D102  as in `RivyaSession`
+
+    @property
+    def prices(self) -> LearnedPrices: ...  # noqa: D102  as in `RivyaSession`
 
     @property
     def files(self) -> Files: ...  # noqa: D102  as in `RivyaSession`

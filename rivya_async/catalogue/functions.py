@@ -28,20 +28,40 @@ class DialogueLine(TypedDict):
     text: str
 
 
+class PackagedModels(Mapping[str, Model]):
+    """The packaged catalogue by model id. A model is built when it is first read: all take a tenth of a second."""
+
+    def __init__(self) -> None:
+        facts = json.loads(Path(__file__).with_name("models.json").read_text(encoding="utf-8"))
+        self._entries: dict[str, Any] = {entry["id"]: entry for entry in facts["data"]}
+        self._reference_caps: dict[str, Any] = facts["reference_caps"]
+        self._unseen_rules: dict[str, Any] = facts["reference_rule_unseen"]
+        self._models: dict[str, Model] = {}
+
+    def __getitem__(self, model_id: str) -> Model:
+        if model_id not in self._models:
+            entry = dict(self._entries[model_id])
+            if caps := self._reference_caps.get(model_id):
+                entry["reference_media"] = {**(entry["reference_media"] or {}), "caps": caps}
+            if model_id in self._unseen_rules:
+                entry["file_kinds"] = self._unseen_rules[model_id]
+            self._models[model_id] = structure(entry, Model)
+        return self._models[model_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
 @cache
 def models() -> Mapping[str, Model]:
     """Returns the known models by id, chat models included. Reads the packaged catalogue, and sends nothing.
 
     The service may know more models: `session.models.list()` asks it.
     """
-    facts = json.loads(Path(__file__).with_name("models.json").read_text(encoding="utf-8"))
-    for entry in facts["data"]:
-        caps = facts["reference_caps"].get(entry["id"])
-        if caps:
-            entry["reference_media"] = {**(entry["reference_media"] or {}), "caps": caps}
-        if entry["id"] in facts["reference_rule_unseen"]:
-            entry["file_kinds"] = facts["reference_rule_unseen"][entry["id"]]
-    return {entry["id"]: structure(entry, Model) for entry in facts["data"]}
+    return PackagedModels()
 
 
 @cache

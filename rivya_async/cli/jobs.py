@@ -1,11 +1,7 @@
-"""The jobs of `generate`, `wait` and `demo`: processed side by side, with their progress and their results shown."""
+"""The jobs of one command, as the command shows them, and the steps of each."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import tempfile
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,19 +12,15 @@ from .._engine.environment import Environment
 from .._engine.shutdown import ShutdownSignal
 from .._jobs.runner import JobContext, JobPolicy, JobRunner
 from .._jobs.transitions import JobState
-from .errors import exit_code_for
-from .exit_codes import ExitCode
-from .progress import job_progress
-from .render import format_job, job_to_json, purchase_command, wait_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from .._core.generation_request import GenerationRequest
     from .._core.types.generations import Amount, Generation
     from .._engine.transfers.partial_file import Exists
     from ..session import RivyaSession
-    from .output import Output
 
 LOCAL_STATUSES = {JobState.PLANNED: "waiting", JobState.INTENT: "buying"}
 """Statuses of jobs that the service does not know yet."""
@@ -38,7 +30,7 @@ LOCAL_STATUSES = {JobState.PLANNED: "waiting", JobState.INTENT: "buying"}
 class Job:
     """A job and its progress. It is its own `JobStore`: nothing is stored, the user repeats the open jobs.
 
-    `request` is None for a job that another process purchased: it has a task id. `folder` is where its files are saved.
+    `request` is None for a job that another process purchased: it has a task id. Its files are saved in `target`.
     `replayed` is true if an earlier command has bought it under the same key. `began` and `ended` are in seconds of the
     monotonic clock. `on_change` is called after each change.
     """
@@ -51,7 +43,7 @@ class Job:
     estimated_credits: Amount | None = None
     generation: Generation | None = None
     error: Exception | None = None
-    folder: Path | None = None
+    target: str | None = None
     files: Sequence[Path] = ()
     replayed: bool = False
     intent_at: float | None = None
@@ -89,7 +81,7 @@ class Job:
         """One word for people: the service's status, or a local one before, after and beside it."""
         if self.error is not None:
             return "failed" if isinstance(self.error, GenerationFailedError) else "error"
-        if self.state is JobState.SUCCEEDED and self.folder is not None:
+        if self.state is JobState.SUCCEEDED and self.target is not None:
             return "saving"
         return LOCAL_STATUSES.get(self.state) or (self.generation.status if self.generation else "open")
 
@@ -114,7 +106,7 @@ class Job:
 
     def continues(self) -> bool:
         """Returns True where the files of a succeeded job are wanted."""
-        return self.state is JobState.SUCCEEDED and self.folder is not None
+        return self.state is JobState.SUCCEEDED and self.target is not None
 
     async def load_request(self) -> GenerationRequest:
         """Returns the request. The session uploads its local files."""
@@ -141,9 +133,9 @@ class Job:
             self.generation = error.last or self.generation
 
     async def save_files(self, generation: Generation) -> Sequence[Path]:
-        """Saves the files under the name of the task: a file of that name is of an earlier run."""
+        """Saves the files. A file with the name of the task in a folder is of an earlier run."""
         assert self.session is not None  # noqa: S101  a running job has one
-        return await self.session.download(generation, f"{self.folder or '.'}{os.sep}", exists=self.exists or "keep")
+        return await self.session.download(generation, self.target or ".", exists=self.exists)
 
     async def run(self, timeout: float | None) -> None:
         """Processes the job to its end in a context of its own: the error of one job halts no other."""
@@ -166,12 +158,12 @@ class Job:
 class JobList:
     """All jobs of a command, for the summary of an interruption.
 
-    `folder` is where files were to go, and `exists` the rule for those that exist. `again` is the command that repeats
+    `target` is where files were to go, and `exists` the rule for those that exist. `again` is the command that repeats
     a request that is not for a job.
     """
 
     jobs: list[Job] = attrs.field(factory=list)
-    folder: str | None = None
+    target: str | None = None
     exists: Exists | None = None
     again: str | None = None
 
@@ -187,58 +179,6 @@ class JobList:
     def unknown(self) -> list[Job]:
         """Jobs whose purchase may have been sent and was not answered."""
         return [job for job in self.jobs if job.state is JobState.INTENT and not job.has_ended]
-
-
-async def run_jobs(
-    session: RivyaSession, job_list: JobList, output: Output, *, timeout: float | None = None, shows_files: bool = True
-) -> int:
-    """Processes all jobs at once and returns the exit code of the first that went wrong. None ends another.
-
-    JSON lines are written as jobs end, text when all have ended, also after a cancellation: purchased jobs go on.
-    """
-    folder = None if job_list.folder is None else ensure_dir(job_list.folder)
-    try:
-        with job_progress(output, job_list.jobs) as update:
-
-            def on_change(job: Job) -> None:
-                update(job)
-                if job.has_ended and output.is_json:
-                    _write_job(job, output)
-
-            async with asyncio.TaskGroup() as group:
-                for job in job_list:
-                    job.session, job.folder, job.exists, job.on_change = session, folder, job_list.exists, on_change
-                    group.create_task(job.run(timeout))
-    finally:
-        if not output.is_json:
-            for job in job_list:
-                if job.has_ended and (shows_files or job.error is not None):
-                    _write_job(job, output)
-    return next((exit_code_for(job.error) for job in job_list if job.error is not None), ExitCode.OK)
-
-
-def _write_job(job: Job, output: Output) -> None:
-    if job.generation is not None and job.generation.is_terminal:
-        output.write_result(job_to_json(job), text="\n".join(format_job(job)) if job.error is None else None)
-    if job.error is not None:
-        again = purchase_command(job)
-        if job.task_id is not None:
-            again = wait_command([job], None if job.folder is None else str(job.folder))
-        output.write_error(job.error, again=again)
-
-
-def ensure_dir(folder: str) -> Path:
-    """Returns the folder, created if need be. Raises `OSError` before anything is bought if it takes no files."""
-    path = Path(folder).expanduser()
-    path.mkdir(parents=True, exist_ok=True)
-    check_writable(path)
-    return path
-
-
-def check_writable(folder: Path) -> None:
-    """Raises `OSError` if no file can be written in this folder."""
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(b"x")
 
 
 def _initial_state(request: GenerationRequest | None) -> JobState:

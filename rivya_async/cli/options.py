@@ -90,7 +90,9 @@ def read_stdin_bytes() -> AbstractContextManager[BinaryIO]:
 SECONDS: Final = Seconds()
 TEXT: Final = Text()
 
-folder_option = click.option("-o", "--output", "folder", metavar="DIR", type=FOLDER, help="Download the files there.")
+OUTPUT_HELP: Final = "Folder for the files, created if needed; with a suffix, the name of the file."
+
+output_option = click.option("-o", "--output", "target", metavar="PATH", type=PATH, help=OUTPUT_HELP)
 exists_option = click.option(
     "--exists",
     type=click.Choice(("keep", "error", "overwrite", "rename")),

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
 import sys
 import tempfile
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 from .._core.config import API_KEY_VARIABLE
+from .._core.errors import RivyaError
 from .._core.terminal_text import escape_control_characters, strip_control_characters, to_one_line
-from .errors import error_message, error_to_json, suggested_command
+from .errors import error_message, error_to_json, exit_code_for, suggested_command
 from .exit_codes import ExitCode
 from .render import format_interrupt_summary, format_lost_output, interrupt_summary_to_json, lost_output_to_json
 from .streams import write_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 
     from .jobs import JobList
+
+T = TypeVar("T")
 
 MASK: Final = "rvya_sk_***"
 
@@ -124,6 +128,19 @@ class Output:
         step = None if self.is_embedded else suggested_command(error, again)
         text = to_one_line(f"rivya: {error_message(error)}") + (f" -> {step}" if step else "")
         self._write_error(error_to_json(error, step), text, is_essential=step is not None)
+
+    async def write_results(self, calls: Iterable[Coroutine[Any, Any, T]], write: Callable[[T], None]) -> int:
+        """Writes the results of independent calls in their order. Returns the exit code of the first failed one."""
+        code = ExitCode.OK
+        for result in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(result, RivyaError):
+                self.write_error(result)
+                code = code or exit_code_for(result)
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                write(result)
+        return code
 
     def write_interrupt_summary(self, jobs: JobList) -> None:
         """Writes the open jobs, the purchases in doubt, and the commands that resume them."""

@@ -145,15 +145,15 @@ def interrupt_summary_to_json(jobs: JobList, *, is_embedded: bool) -> dict[str, 
         {"idempotency_key": job.key, "model": job.model, "next": purchase_command(job)} for job in jobs.unknown
     ]
     if jobs.open:
-        value["next"] = wait_command(jobs.open, jobs.folder)
+        value["next"] = wait_command(jobs.open, jobs.target)
     elif jobs.again:
         value["next"] = jobs.again
     return value
 
 
-def wait_command(jobs: Iterable[Job], folder: str | None) -> str:
+def wait_command(jobs: Iterable[Job], target: str | None) -> str:
     """Returns the command that waits for these jobs and saves their files."""
-    options, ids = ["-o", folder] if folder else [], [to_one_line(str(job.task_id)) for job in jobs]
+    options, ids = ["-o", target] if target else [], [to_one_line(str(job.task_id)) for job in jobs]
     if any(each.startswith("-") for each in ids):
         return shell_command("wait", options, *ids)
     return shell_command("wait", [*ids, *options])

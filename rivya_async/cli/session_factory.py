@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import threading
 from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
@@ -59,14 +60,19 @@ def proxy_options(proxy: str | None, settings: Config) -> dict[str, Any]:
     """
     if proxy is None:
         return {} if settings.is_local else {"trust_env": True}
+    check_http_url(proxy, "--proxy takes a URL such as http://proxy.example:3128")
+    return {"proxy": proxy}
+
+
+def check_http_url(url: str, advice: str) -> None:
+    """Raises `ConfigurationError` with the advice if the text is no http or https URL with a host."""
     try:
-        parts = urlsplit(proxy)
+        parts = urlsplit(url)
         is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_valid = False
     if not is_valid:
-        raise ConfigurationError("--proxy takes a URL such as http://proxy.example:3128")
-    return {"proxy": proxy}
+        raise ConfigurationError(advice)
 
 
 @asynccontextmanager
@@ -135,6 +141,12 @@ async def embedded_session(
 
         async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=SANDBOX_POLL, hooks=hooks) as session:
             yield session
+
+
+def export_lines(sandbox: Sandbox) -> list[str]:
+    """Returns the lines that set key and URL of a sandbox in a shell. The key is made up and opens nothing else."""
+    variables = {API_KEY_VARIABLE: sandbox.api_key, BASE_URL_VARIABLE: sandbox.base_url}
+    return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
 
 
 def new_sandbox(*, renders: bool = True, **options: Any) -> Sandbox:

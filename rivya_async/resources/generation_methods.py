@@ -3,69 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence, Sized
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
-import attrs
-
-from .._core.errors import (
-    ConfigurationError,
-    DownloadError,
-    NotFoundError,
-    RivyaError,
-    SessionClosedError,
-    WaitError,
-)
+from .._core.errors import ConfigurationError, NotFoundError, RivyaError, WaitError
 from .._core.generation_request import GenerationRequest, Outcome, Reference, build_request, raise_if_failed
-from .._core.http import operations
 from .._core.idempotency import add_idempotency_key, attach_idempotency_key
-from .._core.open_jobs import OpenJob
-from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy
-from .._core.polling.adaptive.duration_estimator import duration_group
-from .._core.spend import Reservation
+from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy
 from .._core.types.generations import Generation
 from .._core.types.progress import ProgressCounter
-from .._core.types.purchase_cost import Charge
-from .._core.types.record import Record
 from .._engine.bounded_map import bounded_map
-from .._engine.polling.waiters import OnUpdate, consume_updates, notify_listener, validate_listener
-from .downloads import ResultDownloads, resolve_names
-from .job_arguments import (
-    OnJobProgress,
-    compute_deadline,
-    identify_job,
-    loop_time,
-    report_progress,
-    warn_unread,
-)
+from .._engine.polling.waiters import OnUpdate, notify_listener, validate_listener
+from .job_arguments import OnJobProgress, compute_deadline, identify_job, loop_time, report_progress
+from .job_operations import JobOperations, RequestRunner, validate_target
 
 if TYPE_CHECKING:
-    from .._engine.engine import Engine
-    from .._engine.purchase_preflight import PurchasePreflight
-    from .._engine.transfers.partial_file import Exists
     from ..catalogue import ModelId
-
-ReferenceResolver: TypeAlias = Callable[[GenerationRequest, float | None], Awaitable[GenerationRequest]]
-"""Uploads the local references of a request, by a deadline on the loop's clock."""
-
-
-@attrs.frozen
-class JobContext:
-    """The parts of a session that buying and waiting need."""
-
-    engine: Callable[[], Engine]
-    poll: PollPolicy
-    preflight: PurchasePreflight
-    resolve_references: ReferenceResolver
 
 
 class GenerationMethods:
     """Methods to buy jobs and to wait for them."""
 
-    _jobs: JobContext
+    _jobs: JobOperations
 
     async def submit(
         self,
@@ -110,7 +71,7 @@ class GenerationMethods:
         )
         key = self._jobs.preflight.idempotency_key(request.idempotency_key)
         with attach_idempotency_key(key):
-            return await self._purchase(self._jobs.engine(), request, key, check=check, deadline=None)
+            return await self._jobs.purchase(self._jobs.engine(), request, key, check=check, deadline=None)
 
     async def wait_for(
         self,
@@ -143,11 +104,11 @@ class GenerationMethods:
         >>> asyncio.run(main())
         'succeeded'
         """
-        policy = self._policy(poll)
+        policy = self._jobs.policy(poll)
         validate_listener(on_update)
         deadline = compute_deadline(timeout, policy)
-        ended = await self._wait(self._jobs.engine(), generation_or_task_id, policy, deadline, on_update)
-        self._record(ended)
+        ended = await self._jobs.wait(self._jobs.engine(), generation_or_task_id, policy, deadline, on_update)
+        self._jobs.record(ended)
         return raise_if_failed(ended) if raise_on_failure and ended.failed else ended
 
     async def generate(
@@ -195,18 +156,19 @@ class GenerationMethods:
         del model, prompt, params, references, idempotency_key  # a waiting frame must not keep the request alive
         key = self._jobs.preflight.idempotency_key(request.idempotency_key)
         try:  # a context manager would need a tenth of a KiB per waiting job
-            policy = self._policy(poll)
+            policy = self._jobs.policy(poll)
             validate_listener(on_update)
-            _validate_target(to, exists)
+            target = validate_target(to, exists)
             deadline = compute_deadline(timeout, policy)
             engine = self._jobs.engine()  # also used after the purchase: a closing session must not lose the job
-            bought = await self._purchase(engine, request, key, check=check, deadline=deadline)
+            bought = await self._jobs.purchase(engine, request, key, check=check, deadline=deadline)
             del request
+            job = None if target is None else self._jobs.open_job(bought)
             try:
                 if on_update is not None and not bought.is_terminal:
                     await notify_listener(on_update, bought)
-                ended = await self._wait(engine, bought, policy, deadline, on_update)
-                self._record(ended)
+                ended = await self._jobs.wait(engine, bought, policy, deadline, on_update)
+                self._jobs.record(ended, job if ended.succeeded else None)
                 raise_if_failed(ended)
             except (WaitError, NotFoundError):
                 raise
@@ -214,8 +176,9 @@ class GenerationMethods:
                 name = type(error).__name__
                 error.add_note(f"{name} while waiting for {bought.id}: it is bought and goes on; wait for it again")
                 raise
-            if to is not None:
-                await self._download(ended, to, exists)
+            if target is not None:
+                await self._jobs.save(ended, target)
+                self._jobs.deliver(ended)
             return ended
         except RivyaError as error:
             add_idempotency_key(error, key)
@@ -240,11 +203,11 @@ class GenerationMethods:
         >>> asyncio.run(main())
         'succeeded'
         """
-        policy = self._policy(poll)
+        policy = self._jobs.policy(poll)
         task_id, last = identify_job(generation_or_task_id)
         registry = self._jobs.engine().wait_registry
         watched = registry.watch(task_id, last, policy, compute_deadline(timeout, policy))
-        async with aclosing(self._record_all(watched)) as records:
+        async with aclosing(self._jobs.record_all(watched)) as records:
             async for record in records:
                 yield record
 
@@ -272,15 +235,19 @@ class GenerationMethods:
         >>> asyncio.run(main())
         True
         """
-        policy = self._policy(poll)
+        policy = self._jobs.policy(poll)
         validate_listener(on_progress, "on_progress", "Progress")
+        if not isinstance(generations_or_task_ids, Iterable) or isinstance(generations_or_task_ids, str):
+            raise ConfigurationError(
+                f"as_completed takes an iterable of jobs or task ids, not {generations_or_task_ids!r:.80}"
+            )
         jobs: dict[str, Generation | None] = {}
         for task_id, last in map(identify_job, generations_or_task_ids):
             jobs[task_id] = last or jobs.get(task_id)
         registry = self._jobs.engine().wait_registry
         counter = ProgressCounter(len(jobs), loop_time())
         completed = registry.as_completed(jobs, policy, compute_deadline(timeout, policy))
-        async with aclosing(self._record_all(completed)) as records:
+        async with aclosing(self._jobs.record_all(completed)) as records:
             async for record in report_progress(records, counter, on_progress):
                 yield record
 
@@ -294,15 +261,20 @@ class GenerationMethods:
         timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
         on_progress: OnJobProgress | None = None,
+        to: str | os.PathLike[str] | None = None,
+        exists: Literal["keep", "error", "overwrite", "rename"] | None = None,
     ) -> AsyncGenerator[Outcome]:
         """Generates a stream of requests of any length, holding at most `max_in_flight` of them in memory.
 
         Yields an `Outcome` for each, as they end or, with `ordered`, in the order of the requests. No failure ends the
         others; the outcome of a purchased job has its record, also if the wait failed. An error of the source is raised
-        after the outcomes of all requests taken from it. Leaving the loop early cancels the rest; purchased jobs go on
-        at the service, and a warning names the ended ones that were not yielded. A `CancelledError` has notes with
-        their ids, and with the keys of purchases in flight. `check` is that of `submit`; `timeout` in seconds bounds
-        each job, as in `generate`.
+        after the outcomes of all requests taken from it. `check` is that of `submit`; `timeout` in seconds bounds each
+        job, as in `generate`. With `to` the files of each succeeded job are saved to this folder before its outcome is
+        yielded, as by `download` with `exists`.
+
+        Leaving the loop early cancels the rest; purchased jobs go on at the service. `undelivered_jobs` has those that
+        were not yielded, also the ended ones, which a warning names. A `CancelledError` has notes with their ids, and
+        with the keys of purchases in flight.
 
         `on_progress` is called, or awaited, with a `Progress` at the start and before each outcome is yielded. If
         `requests` has a length, the requests that were not started count as open. Its exceptions end the loop.
@@ -317,144 +289,21 @@ class GenerationMethods:
         """
         if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or max_in_flight < 1:
             raise ConfigurationError(f"max_in_flight must be a whole number from 1 on, not {max_in_flight!r}")
-        if not isinstance(requests, Iterable | AsyncIterable):
+        if not isinstance(requests, Iterable | AsyncIterable) or isinstance(requests, str | GenerationRequest):
             raise ConfigurationError(f"map takes an iterable of GenerationRequest values, not {requests!r:.80}")
-        policy = self._policy(poll)
+        policy = self._jobs.policy(poll)
         compute_deadline(timeout, policy)  # validates it
         validate_listener(on_progress, "on_progress", "Progress")
         counter = ProgressCounter(len(requests) if isinstance(requests, Sized) else None, loop_time())
-        unread: dict[str, int] = {}
-        numbers, interrupted = itertools.count(1), list[str]()
-
-        async def run(request: GenerationRequest) -> Outcome:
-            counter.started += 1
-            bought, number = None, next(numbers)
-            if not isinstance(request, GenerationRequest):
-                error = ConfigurationError(f"map takes GenerationRequest values, not {request!r:.80}")
-                return Outcome(request, None, error)
-            try:
-                key = self._jobs.preflight.idempotency_key(request.idempotency_key)
-                with attach_idempotency_key(key):
-                    engine, deadline = self._jobs.engine(), compute_deadline(timeout, policy)
-                    bought = await self._purchase(engine, request, key, check=check, deadline=deadline)
-                    ended = await self._wait(engine, bought, policy, deadline, None)
-                    self._record(ended)
-                    unread[ended.id] = number
-                    return Outcome(request, raise_if_failed(ended))
-            except asyncio.CancelledError as error:
-                interrupted.extend(f"request {number}: {note}" for note in getattr(error, "__notes__", ()))
-                raise
-            except Exception as failure:  # noqa: BLE001 - no failure, of any kind, may end the other requests
-                return Outcome(request, (failure.last if isinstance(failure, WaitError) else None) or bought, failure)
-
+        target = validate_target(to, exists, must_be_folder=True)
+        runner = RequestRunner(self._jobs, counter, check=check, timeout=timeout, policy=policy, target=target)
         try:
-            async with aclosing(bounded_map(requests, run, limit=max_in_flight, ordered=ordered)) as outcomes:
+            async with aclosing(bounded_map(requests, runner.run, limit=max_in_flight, ordered=ordered)) as outcomes:
                 async for outcome in report_progress(outcomes, counter, on_progress):
-                    if outcome.generation is not None:
-                        unread.pop(outcome.generation.id, None)
+                    runner.deliver(outcome)
                     yield outcome
         except asyncio.CancelledError as error:
-            _add_notes(error, interrupted, unread)
+            runner.add_notes(error)
             raise
         finally:
-            warn_unread(unread)
-
-    async def _purchase(
-        self, engine: Engine, request: GenerationRequest, key: str, *, check: bool, deadline: float | None
-    ) -> Generation:
-        preflight = self._jobs.preflight
-        if check:
-            request = await preflight.validate(request, deadline)
-        has_paths = bool(request.paths)
-        operation = operations.create_generation(_without_paths(request) if has_paths else request, key)
-        await preflight.reserve(request, key, operation.request.path, deadline)
-        if has_paths:  # everything else is checked before an upload
-            with preflight.release_on_error(key, operation.request.path):
-                request = await self._jobs.resolve_references(request, deadline)
-                operation = operations.create_generation(request, key)
-        began = asyncio.get_running_loop().time()
-        with preflight.suggestions(request), Reservation(preflight.ledger, key, operation.request.path) as reservation:
-            admission = engine.jobs_limit.limiter_for(engine.executor.retry, self._jobs.poll, self._record)
-            bought, headers = await engine.executor.execute(operation, deadline=deadline, admission=admission)
-            admission.confirm()
-            reservation.confirm(Charge.from_generation(bought))
-        now, elapsed = engine.executor.environment.wall_time(), asyncio.get_running_loop().time() - began
-        if request.idempotency_key is None:  # the key was created by this call, so no earlier purchase has it
-            preflight.replays.learn(bought, headers, elapsed=elapsed)
-        elif preflight.replays.is_replay(bought, headers, elapsed=elapsed, now=now):
-            bought = attrs.evolve(bought, replayed=True)
-        cost = preflight.ledger.costs.get(key)
-        if cost is None or cost.final is None or cost.task_id != bought.id:  # a replay may be of an ended job
-            preflight.open_jobs.add(OpenJob(bought.id, key, request.model, request.client_request_id, now))
-        registry = engine.wait_registry
-        registry.register_submitted(bought, duration_group(request.model, request.params))
-        self._record(registry.known_terminal(bought.id, bought) or bought)
-        return bought
-
-    def _wait(
-        self,
-        engine: Engine,
-        job: Generation | str,
-        policy: PollPolicy,
-        deadline: float | None,
-        on_update: OnUpdate | None,
-    ) -> Awaitable[Generation]:
-        """Returns the wait itself. A coroutine around it would cost one more frame per waiting job."""
-        task_id, last = identify_job(job)
-        if on_update is None:
-            return engine.wait_registry.wait(task_id, last, policy, deadline)
-        return consume_updates(self._record_all(engine.wait_registry.watch(task_id, last, policy, deadline)), on_update)
-
-    def _record(self, generation: Generation) -> None:
-        """Reports a record to the spend ledger and to the open jobs."""
-        self._jobs.preflight.ledger.on_generation(generation)
-        if generation.is_terminal:
-            self._jobs.preflight.open_jobs.on_generation(generation)
-
-    async def _record_all(self, generations: AsyncGenerator[Generation]) -> AsyncGenerator[Generation]:
-        """Yields the same records, and reports each."""
-        async with aclosing(generations):
-            async for generation in generations:
-                self._record(generation)
-                yield generation
-
-    async def _download(self, ended: Generation, to: str | os.PathLike[str], exists: Exists | None) -> None:
-        """Saves the files of a succeeded job. Raises `DownloadError` with the task id for every failure."""
-        try:
-            await ResultDownloads(self._jobs.engine).save(
-                ended, to, name=None, exists=exists, max_bytes=None, on_progress=None
-            )
-        except (DownloadError, SessionClosedError) as error:
-            error.task_id = ended.id
-            raise
-        except RivyaError as error:
-            raise DownloadError(
-                f"the files of {ended.id} were not saved: {error}. The job is paid: download it again",
-                task_id=ended.id,
-                request_id=error.request_id,
-            ) from error
-
-    def _policy(self, poll: PollPolicy | None) -> PollPolicy:
-        return self._jobs.poll if poll is None else validate_policy("poll", poll, self._jobs.poll)
-
-
-def _without_paths(request: GenerationRequest) -> GenerationRequest:
-    return attrs.evolve(request, references=[each for each in request.references if isinstance(each, Record)])
-
-
-def _add_notes(error: BaseException, interrupted: Iterable[str], unread: Mapping[str, int]) -> None:
-    """Adds the keys of the purchases in flight, and the ids of ended jobs, to the cancellation of `map`."""
-    for note in interrupted:
-        error.add_note(note)
-    for task_id, number in unread.items():
-        error.add_note(f"request {number}: {task_id} is bought and has ended")
-
-
-def _validate_target(to: str | os.PathLike[str] | None, exists: Exists | None) -> None:
-    """Raises `ConfigurationError` for an invalid target of files."""
-    if to is not None and not isinstance(to, str | os.PathLike):
-        raise ConfigurationError(f"to must be the path of a folder or of a file, not {to!r:.80}")
-    if to is not None:
-        resolve_names(None, to, None, 1, exists)
-    elif exists is not None:
-        raise ConfigurationError("exists needs to: the folder or file to save to")
+            runner.close()

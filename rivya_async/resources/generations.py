@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 from .._core.errors import ConfigurationError
 from .._core.http import operations
 from .._core.types.generations import Generation
-from .generation_methods import GenerationMethods, JobContext
+from .generation_methods import GenerationMethods
 
 if TYPE_CHECKING:
     from .._core.polling.webhook_updates import DeliveryRateEstimator
+    from .job_operations import JobOperations
 
 
 class Generations(GenerationMethods):
     """Jobs: buy them, wait for them, read them."""
 
-    def __init__(self, jobs: JobContext, delivery_rate: DeliveryRateEstimator) -> None:
+    def __init__(self, jobs: JobOperations, delivery_rate: DeliveryRateEstimator) -> None:
         self._jobs = jobs
         self._delivery_rate = delivery_rate
 
@@ -30,7 +31,7 @@ class Generations(GenerationMethods):
         to cancel.
         """
         generation = await self._jobs.engine().executor.execute(operations.retrieve_generation(task_id))
-        self._record(generation)
+        self._jobs.record(generation)
         return generation
 
     def expect_deliveries(self) -> None:
@@ -78,5 +79,5 @@ class Generations(GenerationMethods):
             ) from None
         is_new = self._jobs.engine().wait_registry.ingest_webhook(generation)
         if is_new:
-            self._record(generation)
+            self._jobs.record(generation)
         return is_new

@@ -37,7 +37,7 @@ class FakeService:
     ...         return FakeResponse.error(402, "insufficient_credits")
     ...     return service(request)
     >>> async def main(handler):
-    ...     async with FakeTransport(handler).session(poll=PollPolicy(first=0.01, floor=0.01)) as session:
+    ...     async with FakeTransport(handler).session() as session:
     ...         job = await session.generate("z-image", "A red kite")
     ...         return job.status, await session.credits.retrieve()
     >>> asyncio.run(main(service))

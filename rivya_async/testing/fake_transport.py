@@ -15,15 +15,20 @@ from multidict import CIMultiDict
 
 from .._core.errors import RivyaError
 from .._core.http.messages import Request, Response
+from .._core.policies import PollPolicy, RetryPolicy
 from .._core.public_module import set_public_module
 from .._engine.http.transport import USER_AGENT
 from ..session import RivyaSession
 
 if TYPE_CHECKING:
     from .._core.http.messages import MultipartForm
+    from ..blocking import BlockingSession
 
 API_KEY: Final = "rvya_sk_fake"
 BASE_URL: Final = "http://fake.invalid"
+
+FAST_POLLS: Final = PollPolicy(first=0.001, base=0.001, cap=0.01, floor=0.001)
+FAST_RETRIES: Final = RetryPolicy(base=0.001, cap=0.01)
 
 
 @attrs.frozen
@@ -98,7 +103,7 @@ class FakeTransport:
     >>> async def main():
     ...     fake = FakeTransport(service)
     ...     async with fake.session() as session:
-    ...         job = await session.generate("z-image", "A red kite", poll=PollPolicy(first=0.01, floor=0.01))
+    ...         job = await session.generate("z-image", "A red kite")
     ...     return job.status, [request.method for request in fake.requests]
     >>> asyncio.run(main())
     ('succeeded', ['POST', 'GET'])
@@ -109,8 +114,21 @@ class FakeTransport:
         self._handler = handler
 
     def session(self, **options: Any) -> RivyaSession:
-        """Opens a session that uses this transport. `options` are those of `RivyaSession`."""
-        return RivyaSession(**{"api_key": API_KEY, "base_url": BASE_URL, **options}, transport=self)
+        """Opens a session that uses this transport. `options` are those of `RivyaSession`.
+
+        Polls and retries follow each other within milliseconds, unless `poll` or `retry` is given.
+        """
+        return RivyaSession(**self._options(options))
+
+    def blocking_session(self, **options: Any) -> BlockingSession:
+        """Opens a `BlockingSession` that uses this transport, like `session`."""
+        from ..blocking import BlockingSession
+
+        return BlockingSession(**self._options(options))
+
+    def _options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        fast = {"poll": FAST_POLLS, "retry": FAST_RETRIES}
+        return {"api_key": API_KEY, "base_url": BASE_URL, **fast, **options, "transport": self}
 
     @property
     def max_connections(self) -> int:

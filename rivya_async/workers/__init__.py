@@ -9,10 +9,9 @@ from .._core.public_module import set_public_module
 from .._jobs.transitions import JobState
 from .brokers import create_broker, create_store
 from .memory_store import MemoryStore
-from .record import JobRecord
 from .redis_store import RedisStore
 from .remote_client import RemoteJobClient
-from .store import DeadLetter, WorkerStore
+from .store import DeadLetter, JobRecord, WorkerStore
 from .taskiq_receiver import DrainingReceiver
 from .tasks import RivyaSessionDep
 from .worker import RivyaWorker

@@ -16,8 +16,7 @@ from taskiq_redis_streams import RedisAsyncResultBackend, RedisStreamsBroker
 
 from .._core.errors import ConfigurationError
 from .memory_store import MemoryStore
-from .redis_availability import RedisAvailability, is_outage
-from .redis_options import MAX_CONNECTIONS, connection_options, single_retry
+from .redis_availability import MAX_CONNECTIONS, RedisAvailability, connection_options, is_outage, single_retry
 from .redis_store import RedisStore
 from .store import RECORD_TTL
 

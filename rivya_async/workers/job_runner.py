@@ -24,8 +24,7 @@ from .._jobs.transitions import (
     sources_of,
 )
 from .context import LOG
-from .record import JobRecord
-from .store import DeadLetter
+from .store import DeadLetter, JobRecord
 
 if TYPE_CHECKING:
     from .._core.generation_request import GenerationRequest

@@ -8,9 +8,10 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+import attrs
+
 from .._jobs.transitions import JobState
-from .record import JobRecord
-from .store import HEARTBEAT_TTL, MAX_DEAD_LETTERS, DeadLetter
+from .store import HEARTBEAT_TTL, MAX_DEAD_LETTERS, DeadLetter, JobRecord
 
 MAX_ENDED_RECORDS: Final = 100_000
 """Maximum number of ended records that are kept: the latest."""
@@ -46,7 +47,7 @@ class MemoryStore:
         record = self._records.get(key)
         if (None if record is None else record.state) not in expected:
             return record or JobRecord(key=key)
-        changed = (record or JobRecord(key=key)).changed({**changes, "state": state})
+        changed = attrs.evolve(record or JobRecord(key=key), **changes, state=state)
         self._records[key] = changed
         self._change_count += 1
         self._changed_at[key] = self._change_count
@@ -62,7 +63,7 @@ class MemoryStore:
 
     async def increment_deliveries(self, key: str, by: int = 1) -> int:
         record = self._records.get(key) or JobRecord(key=key)
-        self._records[key] = record.changed({"deliveries": record.deliveries + by})
+        self._records[key] = attrs.evolve(record, deliveries=record.deliveries + by)
         return record.deliveries + by
 
     async def read_changes(self, since: float) -> tuple[float, Collection[str]]:

@@ -1,4 +1,4 @@
-"""The availability of Redis: calls wait while it is unavailable, and each change of it is one line of the log."""
+"""Connections to Redis and its availability: calls wait while it is unavailable, and the log has a line per change."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 import re
 import socket
 import ssl
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     ClusterDownError,
@@ -31,6 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
+
+MAX_CONNECTIONS: Final = 32
+"""Maximum connections of one pool; further calls wait for a free one."""
+
+PEER_TIMEOUT: Final = 20
+"""Seconds without a reply of the peer after which the kernel closes a connection."""
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
@@ -102,6 +110,24 @@ class RedisAvailability:
     def _log_recovery(self) -> None:
         self.causes.clear()
         LOG.warning("%s is available again", self._subject)
+
+
+def single_retry() -> Retry:
+    """Creates a policy that repeats a command once: a pooled connection may have been closed meanwhile."""
+    return Retry(NoBackoff(), 1)
+
+
+def connection_options(url: str) -> dict[str, Any]:
+    """Returns TCP keep-alive options for a URL; none for a socket on this machine (`unix://`).
+
+    `socket_timeout` is not set: with it redis-py sends through `asyncio.wait_for`, which before Python 3.12 may swallow
+    a cancellation.
+    """
+    if url.startswith("unix"):
+        return {}
+    options = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": PEER_TIMEOUT * 1000}
+    supported = {getattr(socket, name): value for name, value in options.items() if hasattr(socket, name)}
+    return {"socket_keepalive": True, "socket_keepalive_options": supported, "socket_connect_timeout": PEER_TIMEOUT / 2}
 
 
 def is_outage(error: Exception) -> bool:

@@ -13,10 +13,18 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from .._core.errors import ConfigurationError
 from .._jobs.transitions import JobState
 from .context import LOG
-from .record import FIELDS, JobRecord, decode_record, encode_members, invalid_record
-from .redis_availability import RedisAvailability, is_outage
-from .redis_options import MAX_CONNECTIONS, connection_options, single_retry
-from .store import HEARTBEAT_TTL, MAX_DEAD_LETTERS, RECORD_TTL, DeadLetter
+from .redis_availability import MAX_CONNECTIONS, RedisAvailability, connection_options, is_outage, single_retry
+from .store import (
+    FIELDS,
+    HEARTBEAT_TTL,
+    MAX_DEAD_LETTERS,
+    RECORD_TTL,
+    DeadLetter,
+    JobRecord,
+    decode_record,
+    encode_members,
+    invalid_record,
+)
 
 if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline

@@ -16,8 +16,8 @@ from .._engine.shutdown import ShutdownRequested
 from .._jobs.transitions import InvalidMessageError
 from .context import LOG, find_worker_context, get_worker_context
 from .job_message import MESSAGE_PARSERS, bind_arguments
-from .middleware import reject_message
 from .store import DeadLetter
+from .tasks import reject_message
 
 MAX_JOBS: Final = 10_000
 """Maximum jobs of one process at a time: a waiting job costs a few kilobytes and an occasional poll."""

@@ -21,13 +21,12 @@ from .._jobs.transitions import UNPURCHASED, JobState
 from ..session import RivyaSession
 from . import tasks
 from .brokers import RivyaStreamsBroker, create_broker, create_store
-from .context import CONTEXT_KEY, WorkerContext
+from .context import CONTEXT_KEY, WorkerContext, wait_at_most
 from .heartbeat import Heartbeat
 from .memory_store import MemoryStore
-from .middleware import RivyaMiddleware
-from .record import NO_ERROR
 from .redis_availability import describe_redis_error, redis_address
 from .redis_store import RedisStore
+from .store import NO_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
 
     from .._core.policies import RateLimit
     from .._engine.hooks import Hooks
-    from .record import JobRecord
-    from .store import WorkerStore
+    from .store import JobRecord, WorkerStore
 
 STARTUP_TIMEOUT: Final = 30.0
 """Maximum seconds until broker and store respond to a client. Workers wait for them without end."""
@@ -103,7 +101,7 @@ class RivyaWorker:
         self._context: WorkerContext | None = None
         self._heartbeat: Heartbeat | None = None
         self.generate, self.wait = tasks.register(broker)
-        broker.add_middlewares(RivyaMiddleware(self._ambient))
+        broker.add_middlewares(tasks.RivyaMiddleware(self._ambient))
         broker.add_event_handler(TaskiqEvents.CLIENT_STARTUP, lambda _: self.store.open())
         broker.add_event_handler(TaskiqEvents.CLIENT_SHUTDOWN, lambda _: self.store.aclose())
         broker.add_event_handler(TaskiqEvents.WORKER_STARTUP, self._open)
@@ -193,9 +191,7 @@ class RivyaWorker:
         return causes[-1] if causes else describe_redis_error(error, redis_address(self.store.url))
 
     async def _shut_down(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self.broker.shutdown()
+        await wait_at_most(CLOSE_TIMEOUT, self.broker.shutdown())
 
     # --- event handlers of the broker ---------------------------------------------------------------------------------
 
@@ -233,12 +229,9 @@ class RivyaWorker:
             return
         context.shutdown.set()
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await context.wait_until_idle()
-            with suppress(TimeoutError, ShutdownRequested):
-                async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await heartbeat.aclose(context)
+            await wait_at_most(CLOSE_TIMEOUT, context.wait_until_idle())
+            with suppress(ShutdownRequested):
+                await wait_at_most(CLOSE_TIMEOUT, heartbeat.aclose(context))
         finally:
             setattr(state, CONTEXT_KEY, None)
             await context.session.aclose()
@@ -250,6 +243,4 @@ class RivyaWorker:
         for hook in self.hooks:
             flush = getattr(hook, "flush", None)
             if flush is not None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(CLOSE_TIMEOUT):
-                        await asyncio.to_thread(flush)
+                await wait_at_most(CLOSE_TIMEOUT, asyncio.to_thread(flush))

@@ -1,4 +1,4 @@
-"""The pictures of the report and of the contact sheet in the manual, half of each dark: `nox -s screenshot`."""
+"""The pictures of the report and of the contact sheet in the manual, half of each dark: `nox -s pictures`."""
 
 from __future__ import annotations
 

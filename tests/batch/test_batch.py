@@ -396,6 +396,21 @@ async def test_max_spend_limits_all_runs(tmp_path: Path) -> None:
         assert env.purchases == 10
 
 
+async def test_a_resumed_batch_knows_the_prices_of_its_earlier_runs(tmp_path: Path) -> None:
+    def kling_rows(count: int) -> list[Row]:
+        job: dict[str, Any] = {"model": "kling-3-0", "params": {"duration": "10"}}
+        return [Row(number=n, line=n, prompt=f"Kite {n}", **job) for n in range(1, count + 1)]
+
+    async with batch_environment(tmp_path) as env:
+        async with Batch.open(env.journal) as batch, env.session(prices={"kling-3-0": 400}) as session:
+            await batch.add(kling_rows(1))
+            (first,) = [record async for record in batch.run(session, max_spend=1000)]
+        async with Batch.open(env.journal) as batch, env.session() as session:
+            await batch.add(kling_rows(2))
+            (second,) = [record async for record in batch.run(session, max_spend=1000)]
+        assert (second.state, second.expected_credits) == (JobState.SUCCEEDED, first.final_credits)
+
+
 async def test_session_max_spend_leaves_no_doubt(tmp_path: Path) -> None:
     async with (
         batch_environment(tmp_path) as env,

@@ -296,6 +296,8 @@ MESSAGES: Final[dict[str, tuple[bytes, str | None, int]]] = {
     "JSON": (b'{"status": "processing"}', "application/json", 200),
     "text": (b"not ready", "text/plain", 200),
     "text without type": (b"not ready", None, 200),
+    "archive": (b"PK\x03\x04" + bytes(100), "application/zip", 200),
+    "program": (b"\x7fELF" + bytes(100), "application/octet-stream", 200),
     "202": (b"", None, 202),
     "202 with a body": (PNG, "image/png", 202),
     "204": (b"", None, 204),
@@ -346,8 +348,10 @@ async def test_extension_is_of_media_table(
     """D11, S1"""
     content_type, body = content
     server.answer = lambda _: answer(body, content_type)
-    (path,) = await session.download(job(f"{server.url}/x.py", task_id="app"), tmp_path)
-    assert path == tmp_path / f"app{extension}"
+    for name in ("x.py", "x.png"):
+        (path,) = await session.download(job(f"{server.url}/{name}", task_id=name[2:]), tmp_path)
+        is_unknown = body == b"\x00\x01"  # only then the link chooses, and only from the table
+        assert path == tmp_path / f"{name[2:]}{'.png' if is_unknown and name == 'x.png' else extension}"
 
 
 async def test_service_chooses_no_extension(server: PlainServer, session: RivyaSession, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import rivya_async.session
 from rivya_async import RivyaSession
+from rivya_async.blocking import BlockingSession
 
 RESOURCES = ["chat", "credits", "files", "generations", "models", "openapi", "webhook_events", "webhooks"]
 
@@ -31,6 +32,14 @@ async def test_autospec_mocks_the_methods_of_resources() -> None:
         _ = session.generation
     session.submit.return_value = "job"
     assert await session.submit("z-image") == "job"
+
+
+@pytest.mark.parametrize("name", ["durations", "prices", "spend", "open_jobs", "undelivered_jobs", "base_url"])
+def test_values_are_visible_and_mocked(name: str) -> None:
+    """N3"""
+    assert hasattr(create_autospec(RivyaSession, instance=True), name)
+    assert inspect.getdoc(inspect.getattr_static(RivyaSession, name))
+    assert name in dir(BlockingSession)
 
 
 @pytest.mark.parametrize("name", RESOURCES)

@@ -17,6 +17,7 @@ from rivya_async import (
     AuthenticationError,
     BadRequestError,
     ConflictError,
+    InsufficientCreditsError,
     NotFoundError,
     OutcomeUnknownError,
     PermissionDeniedError,
@@ -84,6 +85,28 @@ async def test_purchase_is_repeated_under_its_key_if_not_the_api_answers(respond
         assert (await session.submit("z-image", "A red kite")).id == "task_1"
         first, second = (request.headers["Idempotency-Key"] for request in server.requests)
         assert first == second
+
+
+async def test_error_of_the_api_with_a_success_status_is_that_error() -> None:
+    """D16: for every call, as for a stream."""
+
+    def respond(code: str) -> Callable[[ReceivedRequest], web.Response]:
+        return every(lambda: as_json({"error": {"code": code, "message": "Top up.", "requestId": "req_1"}}))
+
+    async with plain_server(respond("insufficient_credits")) as server, session_of(server) as session:
+        for call in (
+            session.submit("z-image", "A red kite", idempotency_key="order-1"),
+            session.chat.completions.create("gpt-5-2-chat", "Hello", idempotency_key="order-1"),
+        ):
+            with pytest.raises(InsufficientCreditsError, match="Top up") as caught:
+                await call
+            assert (caught.value.code, caught.value.status) == ("insufficient_credits", 200)
+            assert (caught.value.request_id, caught.value.idempotency_key) == ("req_1", "order-1")
+        assert len(server.requests) == 2
+    async with plain_server(respond("api_key_revoked")) as server, session_of(server) as session:
+        for read in (session.wait_for("task_1", timeout=30), session.credits.retrieve()):
+            with pytest.raises(AuthenticationError, match="Top up"):
+                await read
 
 
 @pytest.mark.parametrize("respond", NOT_THE_API.values(), ids=NOT_THE_API.keys())

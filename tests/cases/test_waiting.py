@@ -486,13 +486,18 @@ async def test_generate_saves_files_or_raises_a_download_error_with_the_task_id(
     assert caught.value.task_id == "task_1"
 
 
-async def test_source_of_map_is_checked() -> None:
-    """C23"""
+async def test_sources_of_many_jobs_are_checked() -> None:
+    """C23: also one text or one request, whose parts could be taken for jobs."""
     async with session_for(lambda _: job()) as session:
-        wrong: list[Any] = [None, 5]
-        for requests in wrong:
+        wrong: list[Any] = [None, 5, "task_1"]
+        for jobs in wrong:
             with pytest.raises(ConfigurationError, match="map takes an iterable"):
-                await anext(session.map(requests))
+                await anext(session.map(jobs))
+            with pytest.raises(ConfigurationError, match="as_completed takes an iterable"):
+                await anext(session.as_completed(jobs))
+        request: Any = GenerationRequest("z-image", "x")
+        with pytest.raises(ConfigurationError, match="map takes an iterable"):
+            await anext(session.map(request))
         with pytest.raises(ConfigurationError, match="model must be"):
             await session.submit(" ", "x")
 

@@ -113,3 +113,18 @@ def test_terminal_shows_transfer_bars(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_json_mode_shows_no_transfer_bars() -> None:
     with transfer_progress(Output(is_json=True)) as add_bar:
         assert add_bar("task_1") is None
+
+
+async def test_an_output_with_a_suffix_is_a_file(sandbox: Sandbox, tmp_path: Path) -> None:
+    buy = ("generate", "z-image", "A kite", "--json")
+    ended = await run_against(*buy, "-o", "kite.png", sandbox=sandbox, cwd=tmp_path)
+    assert (ended.code, ended.results[0]["files"]) == (0, ["kite.png"])
+    again = await run_against(*buy, "-o", "kite.png", sandbox=sandbox, cwd=tmp_path)
+    assert (again.code, "kite.png exists" in again.error["message"]) == (2, True)
+    several = await run_against(*buy, "-n", "2", "-o", "kites.png", sandbox=sandbox, cwd=tmp_path)
+    assert (several.code, "names one file" in several.error["message"]) == (2, True)
+    assert sandbox.request_log.purchases == 1
+    saved = await run_against("download", ended.results[0]["id"], "-o", "other.png", sandbox=sandbox, cwd=tmp_path)
+    assert (saved.code, saved.out) == (0, "other.png\n")
+    assert (await run_against(*buy, "-o", "out.d/", sandbox=sandbox, cwd=tmp_path)).code == 0
+    assert [path.suffix for path in (tmp_path / "out.d").iterdir()] == [".png"]

@@ -70,7 +70,7 @@ def job_list() -> JobList:
     opened.generation = Generation(id="task_2", status="processing", model="z-image")
     saving = Job(3, request, task_id="task_3", state=JobState.SUCCEEDED, began=1.0)
     unknown = Job(4, request, state=JobState.INTENT, began=1.0)
-    return JobList([done, opened, saving, unknown, Job(5, request)], folder="my out")
+    return JobList([done, opened, saving, unknown, Job(5, request)], target="my out")
 
 
 def test_interrupt_summary_names_open_and_unknown_jobs() -> None:

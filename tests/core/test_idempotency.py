@@ -1,4 +1,4 @@
-"""Methods that need a key, valid keys, and their lifetime."""
+"""Valid keys, and their lifetime."""
 
 from __future__ import annotations
 
@@ -15,21 +15,10 @@ from rivya_async._core.idempotency import (
     KEY_EXPIRY_MARGIN,
     attach_idempotency_key,
     key_time_left,
-    needs_key,
     validate_key,
 )
 
 VISIBLE = string.ascii_letters + string.digits + string.punctuation
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_safe_methods_need_no_key(method: str) -> None:
-    assert not needs_key(method)
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "SOME_NEW_METHOD"])
-def test_unsafe_methods_need_key(method: str) -> None:
-    assert needs_key(method)
 
 
 @given(st.text(alphabet=VISIBLE, min_size=1, max_size=255))

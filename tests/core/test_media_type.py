@@ -193,6 +193,9 @@ UNKNOWN: Final = b"\x00\x01\x02"
         ("text/x-python", UNKNOWN, "https://a.example/x.py", ".bin"),
         ("application/x-sh", UNKNOWN, "https://a.example/x.webm", ".webm"),
         (None, b"PK\x03\x04" + bytes(100), "", ".bin"),
+        ("application/zip", b"PK\x03\x04" + bytes(100), "https://a.example/x.png", ".bin"),
+        ("image/svg+xml", b"<svg/>", "https://a.example/x.png", ".bin"),
+        ("application/octet-stream", b"", "https://a.example/x.png", ".png"),
         (None, b"", "", ".bin"),
     ],
 )
@@ -219,6 +222,8 @@ def test_result_extension(content_type: str | None, head: bytes, url: str, exten
         (None, b"\xe9t\xe9 \xff", True, True),
         (None, UNKNOWN, True, True),
         ("application/octet-stream", UNKNOWN, True, True),
+        ("application/octet-stream", b"PK\x03\x04" + bytes(100), False, True),
+        ("application/pdf", b"%PDF-1.7\n" + bytes(100), False, True),
     ],
 )
 def test_recognizes_result(content_type: str | None, head: bytes, is_result: bool, is_file: bool) -> None:

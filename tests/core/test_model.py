@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.catalogue.model import ChatCapabilities, Model
+from rivya_async import ChatCapabilities
+from rivya_async._core.catalogue.model import Model
 from rivya_async._core.catalogue.model_param import REFERENCES_PARAM, ModelParam
 from rivya_async._core.catalogue.reference_rules import FileLimit, ReferenceRules
 from rivya_async._core.catalogue.validation import (
@@ -516,3 +517,8 @@ def test_chat_capabilities() -> None:
 @pytest.mark.parametrize("stated", [None, {}, {"web_search": "yes", "reasoning_efforts": "low", "thoughts": 1}])
 def test_unlisted_chat_capabilities_are_none(stated: dict[str, Any] | None) -> None:
     assert Model("talk", category="chat", chat_capabilities=stated).chat == ChatCapabilities()
+
+
+def test_check_returns_the_price() -> None:
+    model = Model("m", billing_type="FIXED", base_credits=2, supported_api_inputs=("text",))
+    assert model.check("A kite") == model.estimate_credits("A kite")

@@ -38,3 +38,30 @@ def test_warns_once_with_task_ids() -> None:
     assert "21 open jobs: task_0, task_1, " in warning
     assert "task_19 and 1 more. " in warning
     assert jobs.closing_warning() is None
+
+
+def test_keeps_an_ended_job_until_its_caller_receives_it() -> None:
+    jobs = opened(3)
+    job = jobs.get("task_1")
+    assert job is not None
+    ended = Generation("task_1", "succeeded", "z-image")
+    jobs.on_generation(ended)
+    jobs.add_ended(job)
+    assert [each.task_id for each in jobs] == ["task_0", "task_2"]
+    assert [each.task_id for each in jobs.undelivered] == ["task_1", "task_0", "task_2"]
+    jobs.deliver("task_1")
+    assert [each.task_id for each in jobs.undelivered] == ["task_0", "task_2"]
+    jobs.add_ended(job)
+    jobs.on_generation(ended)  # another call returns it
+    assert [each.task_id for each in jobs.undelivered] == ["task_0", "task_2"]
+    assert jobs.get("task_1") is None
+
+
+def test_job_converts_to_json() -> None:
+    assert OpenJob("task_1", "key-1", "z-image", None, 1.5).to_dict() == {
+        "task_id": "task_1",
+        "idempotency_key": "key-1",
+        "model": "z-image",
+        "client_request_id": None,
+        "submitted_at": 1.5,
+    }

@@ -22,10 +22,12 @@ from rivya_async._core.catalogue.price_codec import (
     MAX_NAMES,
     MAX_PARAMS,
     MAX_PRICES,
+    MAX_TOTAL_PRICES,
     STEADY_OBSERVATIONS,
     load_prices,
 )
 from rivya_async._core.catalogue.price_params import compare_values, is_price_param, price_value
+from rivya_async._core.chat.request import ChatRequest
 from rivya_async._core.errors import ConfigurationError
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.types.generations import ReferenceMedia
@@ -281,6 +283,29 @@ def test_price_that_varies_is_a_lower_bound_until_it_is_steady() -> None:
     assert facts(model.estimate_credits()) == (12, "learned", 12)
 
 
+def test_cap_never_relies_on_less_than_the_highest_observed_price() -> None:
+    """A rare higher price stays plausible, however many lower ones follow it, also after a dump."""
+    prices = LearnedPrices()
+    buy(prices, 40)
+    for _ in range(10 * STEADY_OBSERVATIONS):
+        buy(prices, 12)
+    restored = LearnedPrices()
+    restored.load(json.loads(json.dumps(prices.dump())))
+    for each in (prices, restored):
+        assert facts(model_with(each).estimate_credits()) == (12, "learned", 40)
+
+
+@given(st.lists(st.sampled_from([5, 9, 13]), min_size=1), st.lists(st.sampled_from([5, 9, 13])))
+def test_cap_relies_on_the_highest_price_of_any_history(observed: list[int], loaded: list[int]) -> None:
+    prices, other = LearnedPrices(), LearnedPrices()
+    for price in observed:
+        buy(prices, price)
+    for price in loaded:
+        buy(other, price)
+    prices.load(other.dump())
+    assert model_with(prices).estimate_credits().max_credits == max([*observed, *loaded])
+
+
 def test_metered_price_depends_on_the_text() -> None:
     prices = LearnedPrices()
     model = metered(prices)
@@ -301,8 +326,40 @@ def test_price_of_a_chat_turn_is_its_reserve() -> None:
     model = model_with(prices, category="chat", billing_type="TOKEN_BASED", params=())
     buy(prices, 3, prompt="Hello")
     estimate = model.estimate_credits("Hi")
-    assert facts(estimate) == (3, "learned", 3)
-    assert estimate.source == "reserved credits of earlier turns of this model; the final price depends on the tokens"
+    assert facts(estimate) == (3, "lower_bound", 3)
+    assert estimate.source == (
+        "reserved credits of earlier turns of this model; the final price depends on the tokens; attachments, history "
+        "and options may raise the price of a turn"
+    )
+    fixed = model_with(prices, category="chat", id="other", params=())
+    assert facts(fixed.estimate_credits("Hi")) == (10, "lower_bound", 10)
+    assert facts(model.estimate_credits("Hello, and good morning")) == (3, "lower_bound", None)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"enable_web_search": True},
+        {"include_thoughts": True},
+        {"reasoning_effort": "high"},
+        {"attachments": ("file_1",)},
+        {"session_id": "ses_1"},
+    ],
+)
+def test_plain_turns_say_nothing_about_the_options_of_a_turn(options: dict[str, Any]) -> None:
+    prices = LearnedPrices()
+    model = model_with(prices, category="chat", billing_type="TOKEN_BASED", params=())
+    plain = ChatRequest(
+        model="m", message="Hello", reasoning_effort="default", enable_web_search=False, include_thoughts=False
+    )
+    prices.observe(plain.to_priced_job(), 3, "task_1")
+    turn = ChatRequest(model="m", message="Hi", **options).to_priced_job()
+    assert facts(model.estimate_credits("Hi", plain.to_priced_job().params)) == (3, "lower_bound", 3)
+    assert model.estimate_credits("Hi", turn.params).max_credits is None
+    prices.observe(turn, 8, "task_2")
+    learned = None if "session_id" in options else 8
+    assert model.estimate_credits("Hi", turn.params).max_credits == learned
+    assert facts(model.estimate_credits("Hi")) == (3, "lower_bound", 3)
 
 
 def test_given_price_is_the_highest() -> None:
@@ -362,12 +419,35 @@ def test_memory_is_bounded() -> None:
     for number in range(MAX_MODELS + 5):
         prices.observe(GenerationRequest(f"m-{number}", "x"), 5, "task_1")
     assert next(iter(prices.dump()["models"])) == "m-5"
-    for number in range(MAX_PRICES + 5):
+    prices.observe(GenerationRequest("m-5", "x"), 5, "task_1")
+    prices.observe(GenerationRequest("new", "x"), 5, "task_1")
+    assert next(iter(prices.dump()["models"])) == "m-7"
+    buy(prices, 90, {"duration": 0})
+    for number in range(1, MAX_PRICES + 5):
+        buy(prices, 5, {"duration": 1})
         buy(prices, 5, {"duration": number})
-    assert len(prices.dump()["models"]["m"]["prices"]) == MAX_PRICES
+    kept = [price["params"]["duration"] for price in prices.dump()["models"]["m"]["prices"]]
+    assert (len(kept), kept[-2:]) == (MAX_PRICES, ["1", str(MAX_PRICES + 4)])
+    assert facts(model_with(prices).estimate_credits("x", {"duration": 7.5})) == (10, "lower_bound", 90)
     for number in range(MAX_OPEN_JOBS + 5):
         prices.observe(GenerationRequest("m", "x"), 5, f"task_{number}")
     assert len(prices._open) == MAX_OPEN_JOBS
+
+
+def test_number_of_all_prices_is_bounded() -> None:
+    prices = LearnedPrices()
+    for model in range(MAX_MODELS):
+        for number in range(MAX_PRICES):
+            params = {f"quality_{n}_{'x' * 50}": f"{number}_{n}_{'y' * 20}" for n in range(MAX_PARAMS)}
+            prices.observe(GenerationRequest(f"m-{model}", "x", params=params), 5 + number, "task_1")
+    dump = prices.dump()
+    counts = [len(model["prices"]) for model in dump["models"].values()]
+    assert (sum(counts), min(counts), counts[-1], len(counts)) == (MAX_TOTAL_PRICES, 1, MAX_PRICES, MAX_MODELS)
+    assert dump["models"]["m-0"]["highest_dropped"] == 5 + MAX_PRICES - 2
+    assert len(json.dumps(dump)) < 2_500_000
+    restored = LearnedPrices()
+    restored.load(dump)
+    assert restored.dump() == dump
 
 
 def test_observed_params_are_bounded() -> None:
@@ -446,7 +526,7 @@ def test_load_takes_the_newest_of_too_many_models() -> None:
     assert len(prices.dump()["models"]) == MAX_MODELS
 
 
-PRICE = {"params": {"a": "1"}, "others": {}, "credits": [5, 5, 5], "final": None, "count": 1, "longest": 3}
+PRICE = {"params": {"a": "1"}, "others": {}, "credits": [5, 5, 5], "count": 1, "longest": 3}
 
 
 def dump_with(**changes: Any) -> dict[str, Any]:
@@ -477,7 +557,7 @@ def dump_with(**changes: Any) -> dict[str, Any]:
         dump_with(others=5),
         *(dump_with(credits=odd) for odd in INVALID_CREDITS),
         *(dump_with(credits=[odd, odd, odd]) for odd in (-1, True, "5", math.inf, 1e300)),
-        *(dump_with(final=odd) for odd in (0, "5", -1)),
+        *({"version": 1, "models": {"m": {"names": [], "prices": [], "highest_dropped": odd}}} for odd in ("5", -1)),
         *(dump_with(count=odd) for odd in (None, -1, 1.5, True, "1")),
         *(dump_with(longest=odd) for odd in (None, -1, math.nan)),
     ],

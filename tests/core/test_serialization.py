@@ -576,6 +576,20 @@ def test_names_value_outside_of_json(value: Any, shown: str) -> None:
     assert shown in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (rb'"a\ud83d"', "a\ufffd"),
+        (rb'"\uDC00a"', "\ufffda"),
+        (rb'"\ud83d\ud83d\ude00"', "\ufffd\U0001f600"),
+        (rb'"\\ud83d"', "\\ud83d"),
+        (rb'"\ud83d\n"', "\ufffd\n"),
+    ],
+)
+def test_lone_surrogates_are_replaced(body: bytes, value: str) -> None:
+    assert serialization.parse_json(body) == value
+
+
 # --- optional orjson --------------------------------------------------------------------------------------------------
 
 

@@ -80,7 +80,7 @@ def test_prices_are_learned_from_charges() -> None:
     ledger.confirm("a", Charge.from_generation(job(reserved=7)))
     ledger.on_generation(job(reserved=7, status="succeeded", final=6))
     ((values, price),) = ledger.prices.prices_of("z-image")
-    assert (values, price.latest, price.final) == ({}, 7, 6)
+    assert (values, price.latest, price.highest) == ({}, 7, 7)
     assert list(ledger.prices.prices_of("another")) == []
 
 

@@ -101,7 +101,6 @@ def test_events_have_own_path() -> None:
     ],
 )
 def test_repeatability_depends_on_method(request_: Request, is_repeatable: bool) -> None:
-    assert not request_.needs_idempotency_key
     assert request_.is_repeatable is is_repeatable
 
 

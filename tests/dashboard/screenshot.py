@@ -1,4 +1,4 @@
-"""The screenshot of the dashboard in the manual, half of it dark: `nox -s screenshot`."""
+"""The screenshot of the dashboard in the manual, half of it dark: `nox -s pictures`."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ from rivya_async._engine.environment import Environment
 from rivya_async._engine.hooks import Hooks
 from rivya_async._engine.http.transport import StreamingResponse
 from rivya_async._engine.purchase_preflight import PurchasePreflight
-from rivya_async.resources.generation_methods import JobContext
 from rivya_async.resources.generations import Generations
+from rivya_async.resources.job_operations import JobOperations
 from rivya_async.resources.models import Models
 from tests.engine.virtual_time import now, settle
 
@@ -251,7 +251,7 @@ def create_generations(engine: Engine, poll: PollPolicy | None = None) -> Genera
         models.catalogue, SpendLedger(), new_key=engine.executor.environment.new_idempotency_key
     )
     preflight.open_jobs = engine._open_jobs
-    jobs = JobContext(lambda: engine, poll or PollPolicy(), preflight, no_files)
+    jobs = JobOperations(lambda: engine, poll or PollPolicy(), preflight, no_files)
     return Generations(jobs, engine.delivery_rate)
 
 

@@ -150,7 +150,7 @@ def test_remaining_waiters_get_the_end(limit: RateLimit | None, places: int, ste
         assert now() - well_at <= 200.0, "polling had stopped, or nearly"
         limiter = harness.engine.executor._limiter
         assert limiter._free == places
-        assert not limiter.queued_polls
+        assert not limiter._poll_queue
         await harness.assert_no_leftovers()
 
     run(main())

@@ -223,6 +223,6 @@ async def test_cancelled_purchases_leave_the_queue() -> None:
     await asyncio.sleep(5)
     await cancel(*waiting)
     await settle()
-    assert not engine.jobs_limit._queue
-    assert engine.jobs_limit._in_flight == 0
+    assert not engine.purchase_queue._queue
+    assert engine.purchase_queue._in_flight == 0
     await engine.aclose()

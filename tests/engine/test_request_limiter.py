@@ -177,7 +177,7 @@ async def test_close_rejects_queues_and_waits_for_holders() -> None:
     closing = asyncio.create_task(holders.limiter.aclose())
     await settle()
     assert isinstance(holders.tasks["call"].exception(), SessionClosedError)
-    assert holders.limiter.queued_polls == 0
+    assert not holders.limiter._poll_queue
     await cancel(holders.tasks["poll"])
     assert not closing.done()
     with pytest.raises(SessionClosedError):

@@ -25,8 +25,8 @@ from rivya_async._core.spend import SpendLedger
 from rivya_async._core.types.generations import ErrorDetail, Generation, GenerationResult
 from rivya_async._engine.polling import wait_registry
 from rivya_async._engine.purchase_preflight import PurchasePreflight
-from rivya_async.resources.generation_methods import JobContext
 from rivya_async.resources.generations import Generations
+from rivya_async.resources.job_operations import JobOperations
 from rivya_async.resources.models import Models
 from tests.engine.engine_kit import (
     DAY,
@@ -372,7 +372,7 @@ async def test_job_without_waiters_settles_its_cost(service: Service, is_early: 
     service.transport.latency = 2.0
     engine, ledger = create_engine(service.transport), SpendLedger()
     preflight = PurchasePreflight(Models(lambda: engine).catalogue, ledger, new_key=lambda: "key-1")
-    generations = Generations(JobContext(lambda: engine, SLOW, preflight, no_files), engine.delivery_rate)
+    generations = Generations(JobOperations(lambda: engine, SLOW, preflight, no_files), engine.delivery_rate)
     end = attrs.evolve(ended(status="failed"), reserved_credits=4, final_credits=0)
     buying = asyncio.create_task(generations.create(JOB))
     await asyncio.sleep(1.0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,12 +20,15 @@ from aiohttp import web
 from nbclient import NotebookClient
 
 from examples import serverless
+from rivya_async import RivyaSession
+from rivya_async.receiver import RIVYA
 from rivya_async.sandbox import Sandbox
 from tests.examples.test_examples import EXAMPLES, environment, free_port, run, wait_for_port
 from tests.session.session_kit import ReceivedRequest, plain_server
 from tests.workers.redis_server import RedisServer
 
 ROOT = EXAMPLES.parent
+FILE = "GET /results/{task_id}/{name}"
 POLL = "GET /api/v1/generations/{task_id}"
 PROMPTS = ("A red kite", "A blue whale")
 
@@ -65,12 +70,13 @@ async def test_script_saves_every_prompt(sandbox: Sandbox, tmp_path: Path, name:
 
 FLASK = ("-m", "flask", "--app", str(EXAMPLES / "flask_app.py"), "run", "--port")
 DJANGO = (str(EXAMPLES / "django_app.py"), "runserver", "--noreload")
+DJANGO_ASGI = ("-m", "uvicorn", "--app-dir", str(EXAMPLES), "django_app:asgi", "--port")
 
 
 @pytest.mark.parametrize(
     ("command", "path"),
-    [(FLASK, "pictures"), (DJANGO, "pictures"), (DJANGO, "async/pictures")],
-    ids=["flask", "django", "django-async"],
+    [(FLASK, "pictures"), (DJANGO, "pictures"), (DJANGO, "async/pictures"), (DJANGO_ASGI, "async/pictures")],
+    ids=["flask", "django", "django-async", "django-asgi"],
 )
 async def test_web_app_makes_pictures_in_many_requests(
     sandbox: Sandbox, tmp_path: Path, command: tuple[str, ...], path: str
@@ -147,6 +153,49 @@ async def test_progress_script_lists_open_jobs_after_ctrl_c(tmp_path: Path) -> N
     assert process.returncode == 130, err.decode()
     assert len(out.decode().split()) == 2
     assert all(line.startswith("task_") for line in out.decode().split())
+
+
+async def test_interrupted_script_lists_the_ended_jobs_whose_files_are_not_saved(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.faults.add(route=FILE, nth=range(3, 100), delay=600)
+    async with start(sandbox, str(EXAMPLES / "progress.py"), cwd=tmp_path) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"A red kite\n" * 10)
+        process.stdin.close()
+        while sandbox.request_log.count(FILE) < 10 or len(saved(tmp_path)) < 2:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    assert process.returncode == 130, err.decode()
+    listed = set(out.decode().split())
+    assert (len(listed), len(listed | saved(tmp_path))) == (8, 10)
+    sandbox.faults.clear()
+    lines = (await run(sandbox, tmp_path, "resume.py", *listed)).splitlines()
+    assert {Path(line).stem for line in lines} == listed
+    assert sandbox.request_log.purchases == 10
+
+
+def saved(folder: Path) -> set[str]:
+    return {path.stem for path in folder.glob("pictures/[!.]*")}
+
+
+async def test_django_view_receives_webhooks(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
+        job = await session.generate("z-image", "A red kite")
+    event = {"id": "evt_1", "type": "generation.succeeded", "data": job.to_dict()}
+    secret, body, port = "whsec_" + "0" * 32, json.dumps(event).encode(), free_port()
+    headers = RIVYA.sign(body, secret, message_id="evt_1", timestamp=int(time.time()))  # noqa: TID251 - the clock of `verify`
+    async with (
+        start(sandbox, *DJANGO, str(port), cwd=tmp_path, RIVYA_WEBHOOK_SECRET=secret),
+        aiohttp.ClientSession() as service,
+    ):
+        await wait_for_port(port)
+        url = f"http://127.0.0.1:{port}/hooks/rivya"
+        for data, status in ((body, 200), (body + b" ", 400)):
+            async with service.post(url, data=data, headers=headers) as response:
+                assert response.status == status, await response.text()
+    assert saved(tmp_path) == {job.id}
 
 
 async def test_tests_of_the_fastapi_app_pass(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -175,6 +175,19 @@ def test_unknown_name_raises_attribute_error() -> None:
         getattr(rivya_async, "no_such_name")  # noqa: B009 - type checkers reject the plain form
 
 
+def test_modules_are_attributes_and_completed() -> None:
+    code = """
+import sys
+import rivya_async
+modules = "batch blocking catalogue otel progress receiver sandbox testing workers".split()
+print(set(dir(rivya_async)) == {*rivya_async.__all__, *modules})
+print(rivya_async.catalogue.kling_3_0.__name__, rivya_async.blocking.BlockingSession.__name__)
+sys.modules["opentelemetry"] = None
+print(hasattr(rivya_async, "otel"))
+"""
+    assert run(code).split() == ["True", "kling_3_0", "BlockingSession", "False"]
+
+
 def test_star_import() -> None:
     namespace: dict[str, object] = {}
     exec("from rivya_async import *", namespace)

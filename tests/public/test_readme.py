@@ -6,10 +6,12 @@ import asyncio
 import os
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import rivya_async
 from rivya_async.sandbox import Sandbox
 from tests.workers.redis_server import require_redis
 
@@ -103,7 +105,7 @@ def test_first_page_is_short() -> None:
 
 
 def test_every_block_has_a_language() -> None:
-    assert {language for _, language, _ in BLOCKS} == {"python", "bash", "mermaid", "text"}
+    assert {language for _, language, _ in BLOCKS} == {"python", "bash", "text"}
 
 
 def anchors(text: str) -> set[str]:
@@ -121,3 +123,26 @@ def test_links_lead_to_files_and_headings(page: str) -> None:
         target = (ROOT / page).parent / path if path else ROOT / page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target.read_text()), link
+
+
+def test_page_of_the_package_index_has_absolute_links() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    text = PAGES["README.md"]
+    for rule in project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(rule["pattern"], rule["replacement"], text)
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert all(link.startswith(("https://", "#")) for link in links)
+    repository = project["project"]["urls"]["Repository"]
+    assert "![The contact sheet" in text
+    assert f"({repository}/blob/main/rivya_async/README.md#waiting)" in text
+
+
+ERRORS = [name for name in rivya_async.__all__ if name.endswith("Error")]
+BASES = {"RivyaError", "APIConnectionError", "APIStatusError", "WaitError"}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_each_error_has_causes_and_next_steps(name: str) -> None:
+    link = f"TROUBLESHOOTING.md#{name.lower()}"
+    assert (link in str(getattr(rivya_async, name).__doc__)) == (name not in BASES)
+    assert (f"### {name}\n" in PAGES["rivya_async/TROUBLESHOOTING.md"]) == (name not in BASES)

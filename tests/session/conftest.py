@@ -8,7 +8,7 @@ import pytest
 
 from rivya_async import RivyaSession
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import FAST, RecordingHooks, open_session, open_sockets, wait_until
+from tests.session.session_kit import FAST, RecordingHooks, open_session, open_sockets, use_fast_transport, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +22,14 @@ async def no_leaks(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     if open_sockets() > sockets:
         gc.collect()
         await wait_until(lambda: open_sockets() <= sockets, seconds=15.0)  # a name server may respond late
+
+
+@pytest.fixture(params=["aiohttp", "fast"])
+def each_transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Runs a test with each transport, and returns its name. Sessions with `http` or `transport` keep theirs."""
+    if request.param == "fast":
+        use_fast_transport(monkeypatch)
+    return str(request.param)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import pytest
 from aiohttp import web
 
 from rivya_async import (
@@ -23,6 +24,8 @@ from rivya_async import (
     RetryPolicy,
     RivyaSession,
 )
+from rivya_async._engine.connection import Connection
+from rivya_async._engine.http.transport import Transport
 from rivya_async.sandbox import Sandbox
 
 SUBMIT: Final = "POST /api/v1/generations"
@@ -70,6 +73,18 @@ def open_session(sandbox: Sandbox, **options: Any) -> RivyaSession:
     """Returns a session of the sandbox with quick policies unless `options` replace them."""
     settings: dict[str, Any] = {"base_url": sandbox.base_url, "retry": QUICK_RETRY, "poll": QUICK_POLL}
     return RivyaSession(sandbox.api_key, **{**settings, **options})
+
+
+def use_fast_transport(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets all sessions without `http` and `transport` use the fast transport."""
+    pytest.importorskip("httptools")
+
+    def open_fast(connection: Connection) -> Transport:
+        has_own = connection.http is None and connection.transport is None
+        return open_connection(attrs.evolve(connection, fast=has_own))
+
+    open_connection = Connection.open
+    monkeypatch.setattr(Connection, "open", open_fast)
 
 
 async def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:

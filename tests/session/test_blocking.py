@@ -29,6 +29,7 @@ from rivya_async import (
     Timeouts,
     WaitTimeoutError,
 )
+from rivya_async._blocking_loop import Caller
 from rivya_async.blocking import BlockingSession
 from rivya_async.sandbox import Sandbox
 from rivya_async.testing.sandbox_thread import run_in_thread
@@ -170,6 +171,64 @@ def test_ctrl_c_ends_the_call_and_names_the_job(session: BlockingSession, sandbo
         session.generate("z-image", "A red kite")
     interrupt.join()
     assert "task_" in str(caught.value.__notes__)
+
+
+class InterruptingHooks(Hooks):
+    """Hooks of which one raises an interrupt, once."""
+
+    def __init__(self, event: str, interrupt: type[BaseException]) -> None:
+        self.interrupt: type[BaseException] | None = interrupt
+        setattr(self, event, self.fail)
+
+    def fail(self, _: object) -> None:
+        if self.interrupt is not None:
+            interrupt, self.interrupt = self.interrupt, None
+            raise interrupt("stop")
+
+
+@pytest.mark.parametrize("interrupt", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("event", ["on_attempt", "on_poll", "on_wait"])
+def test_interrupt_of_a_hook_is_raised_by_the_call(
+    sandbox: Sandbox, event: str, interrupt: type[BaseException]
+) -> None:
+    with BlockingSession(
+        sandbox.api_key, base_url=sandbox.base_url, hooks=[InterruptingHooks(event, interrupt)]
+    ) as session:
+        with pytest.raises(interrupt, match="stop") as raised:
+            session.generate("z-image", "A red kite")
+        jobs = {job.task_id for job in session.open_jobs}
+        assert jobs or "task_" in str(raised.value.__notes__)
+        assert all(session.wait_for(task_id).succeeded for task_id in jobs)
+        assert session.generate("z-image", "A blue whale").succeeded
+
+
+def test_interrupt_of_a_hook_ends_map(sandbox: Sandbox) -> None:
+    hooks = InterruptingHooks("on_poll", SystemExit)
+    with BlockingSession(sandbox.api_key, base_url=sandbox.base_url, hooks=[hooks]) as session:
+        with pytest.raises(SystemExit):
+            list(session.map(GenerationRequest("z-image", f"Kite {n}") for n in range(5)))
+        assert all(ended.succeeded for ended in session.as_completed([job.task_id for job in session.open_jobs]))
+
+
+def test_interrupt_of_an_async_callback_is_raised_by_the_call(session: BlockingSession) -> None:
+    async def stop(_: Generation) -> None:
+        raise SystemExit("stop")
+
+    with pytest.raises(SystemExit, match="stop"):
+        session.generate("z-image", "A red kite", on_update=stop)
+    assert all(session.wait_for(job.task_id).succeeded for job in session.open_jobs)
+
+
+def test_late_interrupt_of_a_hook_is_reported(session: BlockingSession, caplog: pytest.LogCaptureFixture) -> None:
+    caller = Caller()
+    caller.is_done = True
+
+    async def interrupt() -> None:
+        caller.interrupt(SystemExit("stop"))
+
+    vars(session)["_loop"].call(lambda _: interrupt())
+    assert session.generate("z-image", "A red kite").succeeded
+    assert "a hook raised" in caplog.text
 
 
 def interrupt_when_polled(sandbox: Sandbox) -> None:

@@ -23,6 +23,8 @@ from rivya_async import (
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import FILE, SUBMIT, open_session, raw_server, wait_until
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 KEY: Final = "rvya_sk_0123456789abcdef0123456789abcdef"
 
 STOPS: Final = {

@@ -54,6 +54,8 @@ from tests.session.session_kit import (
     wait_until,
 )
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 LONG: Final = Timeouts(connect=60.0, read=60.0, total=120.0)
 """Timeouts that do not pass, even on a busy machine."""
 

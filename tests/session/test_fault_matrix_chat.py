@@ -16,6 +16,8 @@ from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import CHAT, STREAM, RecordingHooks, duplicate_purchases, open_session, wait_until
 from tests.session.test_fault_matrix import RETRIED, ROWS, SUCCESS, Cell, Row, fault_options, gives_up, row_name, stops
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 LIMITS: Final = Timeouts(connect=0.2, read=0.15, total=5.0, chat=5.0)
 MODEL: Final = "gpt-5-2-chat"
 ASKED: Final = "How do I paint a kite?"

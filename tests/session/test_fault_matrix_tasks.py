@@ -36,6 +36,8 @@ from tests.session.session_kit import (
     wait_until_idle,
 )
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 ORDER: Final = "order-1"
 LONG_PAUSE: Final = RetryPolicy(base=60.0, cap=60.0, max_elapsed=1e6)
 

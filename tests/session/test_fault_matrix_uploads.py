@@ -1,6 +1,7 @@
 """The fault matrix, uploads: the effect of each fault on an upload.
 
-An upload buys nothing and has no key. It ends as a submit does, except in the rows named here. Every attempt that the
+An upload buys nothing and has no key. It ends as a submit does, except in the rows named here: above all, a response of
+a gateway that refuses it is raised at once. Every attempt that the
 service processed leaves a file.
 """
 
@@ -14,7 +15,19 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from rivya_async import File, OutcomeUnknownError, RequestNotSentError, ResponseDecodeError, RivyaError, RivyaSession
+from rivya_async import (
+    APIStatusError,
+    AuthenticationError,
+    ConflictError,
+    File,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RequestNotSentError,
+    ResponseDecodeError,
+    RivyaError,
+    RivyaSession,
+)
 from rivya_async._core.assumptions import MEGABYTE
 from rivya_async.sandbox import Fault, Sandbox
 from tests.media_kit import media
@@ -34,6 +47,7 @@ from tests.session.test_fault_matrix import (
     limits,
     once,
     row_name,
+    stops,
 )
 
 PNG: Final = media("png")
@@ -47,6 +61,17 @@ CELLS: Final[dict[str, Cell]] = {
     "no status but blanks": RETRIED,
     "unknown fields": gives_up(OutcomeUnknownError),
     "only three fields": gives_up(OutcomeUnknownError),
+    # A gateway that refuses an upload will refuse it again, and an upload costs nothing.
+    "409 bare": stops(ConflictError),
+    "401 bare": stops(AuthenticationError),
+    "401 bare, always": stops(AuthenticationError),
+    "403 with an HTML page": stops(PermissionDeniedError),
+    "403 after it acted": stops(PermissionDeniedError),
+    "404 bare, always": stops(NotFoundError),
+    "410": stops(NotFoundError),
+    "418": stops(APIStatusError),
+    "redirect to another path": stops(APIStatusError),
+    "304": stops(APIStatusError),
 }
 
 OF_UPLOADS: Final = [
@@ -101,20 +126,21 @@ def test_named_cells_have_rows() -> None:
     assert set(CELLS) <= {row.name for row in ROWS}
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.name not in CELLS], ids=row_name)
+@pytest.mark.parametrize("row", ROWS, ids=row_name)
 async def test_fault_on_reference_upload(sandbox: Sandbox, row: Row, tmp_path: Path) -> None:
     """A failed reference buys nothing, and no error is ambiguous."""
+    cell = CELLS.get(row.name, row.submit)
     photo = tmp_path / "kite.png"
     photo.write_bytes(PNG)
     async with open_session(sandbox, timeouts=limits(row)) as session:
         sandbox.faults.add(route=UPLOAD, **fault_options(row, "task_1"))
         call = session.submit("qwen-image", "At night", references=[photo], idempotency_key="order-1")
-        if row.submit.error is None:
+        if cell.error is None:
             await call
         else:
             with pytest.raises(RivyaError) as raised:
                 await call
-            assert type(raised.value) in {row.submit.error, RequestNotSentError}
+            assert type(raised.value) in {cell.error, RequestNotSentError}
             assert not isinstance(raised.value, OutcomeUnknownError)
             assert raised.value.idempotency_key == "order-1"
             assert sandbox.request_log.count(SUBMIT) == 0

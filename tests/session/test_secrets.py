@@ -35,6 +35,8 @@ from tests.session.session_kit import (
     wait_until,
 )
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 SECRET: Final = "c0ffee" * 8
 KEY: Final = f"rvya_sk_{SECRET}"
 LIMITS: Final = Timeouts(connect=0.2, read=0.1, total=2.0, chat=0.1)

@@ -34,6 +34,8 @@ from rivya_async import (
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import SUBMIT, ReceivedRequest, RecordingHooks, generation_body, plain_server
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 KEY = "rvya_sk_0123456789abcdef0123456789abcdef"
 
 

@@ -48,6 +48,8 @@ from tests.session.session_kit import (
     wait_until,
 )
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 # --- the table --------------------------------------------------------------------------------------------------------
 
 NOTHING_LEFT = {
@@ -178,8 +180,10 @@ async def test_aiohttp_does_not_retry(sandbox: Sandbox, name: str, whose: str) -
 
 @WHOSE
 @pytest.mark.parametrize("name", CALLS)
-async def test_server_closes_idle_connection(name: str, whose: str) -> None:
+async def test_server_closes_idle_connection(name: str, whose: str, each_transport: str) -> None:
     """The server closes the connection while the request is in flight: it was sent and gets no response."""
+    if each_transport == "fast" and name == "the catalogue":
+        pytest.skip("the catalogue is read over aiohttp, whose connections are others")
     requests: list[bytes] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -212,9 +216,8 @@ async def test_server_closes_idle_connection(name: str, whose: str) -> None:
 
 async def test_closed_idle_connection_costs_no_attempt(sandbox: Sandbox, session: RivyaSession) -> None:
     await session.submit("z-image", "A red kite")
-    assert sandbox._runner is not None
-    assert sandbox._runner.server is not None
-    for connection in list(sandbox._runner.server.connections):
+    assert sandbox._server is not None
+    for connection in list(sandbox._server.connections):
         assert connection.transport is not None
         connection.transport.abort()
     await session.submit("z-image", "A blue whale")
@@ -461,9 +464,8 @@ async def test_keeps_no_cookies(sandbox: Sandbox) -> None:
 async def test_reuses_and_limits_connections(sandbox: Sandbox) -> None:
     async with open_session(sandbox, max_connections=5) as session:
         await asyncio.gather(*(session.credits.retrieve() for _ in range(200)))
-        assert sandbox._runner is not None
-        assert sandbox._runner.server is not None
-        server = sandbox._runner.server
+        assert sandbox._server is not None
+        server = sandbox._server
         assert len(server.connections) <= 5
         assert sandbox.request_log.peak_in_flight <= 5
     await wait_until(lambda: not server.connections)

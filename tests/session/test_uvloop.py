@@ -9,6 +9,8 @@ import pytest
 from rivya_async import PollPolicy, RivyaSession
 from rivya_async.sandbox import Sandbox
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 
 def test_buys_waits_and_downloads(tmp_path: object) -> None:
     uvloop = pytest.importorskip("uvloop")

@@ -20,7 +20,7 @@ from rivya_async.workers.context import WorkerContext
 from rivya_async.workers.job_message import JobMessage
 from rivya_async.workers.job_runner import run_job
 from rivya_async.workers.memory_store import MemoryStore
-from rivya_async.workers.record import JobRecord
+from rivya_async.workers.store import JobRecord
 
 from .faults import Fault, FaultPlan
 from .scenario import Scenario

@@ -10,6 +10,7 @@ import attrs
 import griffe
 
 EXAMPLE: Final = re.compile(r"^(?:>>>.*\n(?:(?!$).*\n?)*)", re.MULTILINE)
+SECTION: Final = re.compile(r"TROUBLESHOOTING\.md#(\w+)")
 CONSTANT: Final = re.compile(r"_?[A-Z][A-Z0-9_]*")
 
 
@@ -17,9 +18,10 @@ class Docstrings(griffe.Extension):
     """Changes the objects that griffe has read, before they are rendered."""
 
     def on_instance(self, *, obj: griffe.Object | griffe.Alias, **_: Any) -> None:
-        """Marks the examples of a docstring as Python sessions."""
+        """Marks the examples of a docstring as Python sessions, and links to the page of the errors."""
         if obj.docstring is not None:
-            obj.docstring.value = fence_examples(obj.docstring.value)
+            text = SECTION.sub(r"[\1](../../rivya_async/TROUBLESHOOTING/#\1)", obj.docstring.value)
+            obj.docstring.value = fence_examples(text)
 
     def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
         """Shows the defaults of the fields of an attrs class."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -47,6 +48,12 @@ def test_reference_shows_defaults_as_values(site: Path) -> None:
     text = (site / "reference/settings/index.html").read_text()
     assert "field(" not in text
     assert "NOTHING" not in text
+
+
+def test_links_between_pages_lead_to_anchors(site: Path) -> None:
+    for page in site.glob("reference/*/index.html"):
+        for link, anchor in re.findall(r'href="([^":#]+/)#([^"]+)"', page.read_text()):
+            assert f'id="{anchor}"' in (page.parent / link / "index.html").read_text(), (page, link, anchor)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

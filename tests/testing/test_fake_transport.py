@@ -20,7 +20,7 @@ from rivya_async import (
     RivyaError,
     RivyaSession,
 )
-from rivya_async.testing import FakeRequest, FakeResponse, FakeTransport
+from rivya_async.testing import FakeRequest, FakeResponse, FakeService, FakeTransport
 from rivya_async.testing.fake_transport import FakeResult
 from tests.media_kit import media
 
@@ -163,3 +163,21 @@ async def test_transport_excludes_http_session() -> None:
     async with aiohttp.ClientSession() as http:
         with pytest.raises(ConfigurationError, match="http and transport exclude each other"):
             RivyaSession("rvya_sk_1", http=http, transport=FakeTransport(lambda _: {}))
+
+
+async def test_sessions_poll_and_retry_quickly_by_default() -> None:
+    replies = iter([FakeResponse.error(503), FakeResponse.error(503)])
+    service = FakeService(polls_until_done=20)
+    transport = FakeTransport(lambda request: next(replies, None) or service(request))
+    began = asyncio.get_running_loop().time()
+    async with transport.session() as session:
+        assert (await session.generate("z-image", "A red kite")).succeeded
+    assert asyncio.get_running_loop().time() - began < 10  # the usual intervals are a hundred seconds
+
+
+def test_blocking_session_uses_the_transport() -> None:
+    transport = FakeTransport(FakeService())
+    with transport.blocking_session(prices={"z-image": 5}) as session:
+        assert session.generate("z-image", "A red kite").succeeded
+        assert session.spend.total == 1
+    assert transport.requests[0].method == "POST"

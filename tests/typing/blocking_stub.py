@@ -43,7 +43,7 @@ class StubWriter:
             elif isinstance(original, property):
                 lines += ["    @property", self._function_text(name, original.fget), docstring(member, 8)]
             elif name == "__init__" and cls is blocking.BlockingSession:
-                lines.append(f"{self._function_text(name, RivyaSession.__init__)} ...")
+                lines.append(f"{self._function_text(name, inspect.unwrap(RivyaSession.__init__))} ...")
             elif isinstance(member, FunctionType) and member.__module__ == blocking.__name__ and name[0] != "_":
                 lines += [self._function_text(name, member), docstring(member, 8)]
             elif isinstance(member, FunctionType) and name[0] != "_":

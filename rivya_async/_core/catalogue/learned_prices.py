@@ -11,6 +11,7 @@ from .price_codec import (
     MAX_MODELS,
     MAX_NAMES,
     MAX_PARAMS,
+    MAX_TOTAL_PRICES,
     LearnedPrice,
     ModelPrices,
     Values,
@@ -35,7 +36,8 @@ class LearnedPrices:
     Purchases teach the price of their model for their values of the params that change it. Known params are recognised
     by their names; a param that is found to change the price is added. `Model.estimate_credits` uses these prices.
 
-    `dump()` and `load()` transfer them to another process.
+    `dump()` and `load()` transfer them to another process. At most 64 prices per model, and 1,024 in total, are kept:
+    those that were observed least recently are dropped. A dump has about 300 bytes per price.
 
     >>> async def main():
     ...     async with RivyaSession() as session:
@@ -65,18 +67,21 @@ class LearnedPrices:
             return
         if model is None:
             model = self._models[request.model] = ModelPrices()
-            self._drop_oldest()
+        self._models.move_to_end(request.model)
         price = model.prices.get(key := price_key(values))
         if price is None:
             others = other_values(params, references, names)
             price = LearnedPrice(reserved, reserved, reserved, longest=length, others=others)
-            model.put(key, price)
         elif price.latest == reserved or not (found := _found_names(model, price, params, references)):
             price.add(reserved, length)
         else:
             model.add_names(found)
             self.observe(request, reserved, task_id)
             return
+        is_new = key not in model.prices
+        model.put(key, price)
+        if is_new:
+            self._drop_oldest()
         self._open[task_id] = price
         if len(self._open) > MAX_OPEN_JOBS:
             self._open.popitem(last=False)
@@ -85,7 +90,6 @@ class LearnedPrices:
         """Records the final credits of a purchase of this session. Ignores those of a failed job, which are 0."""
         price = self._open.pop(task_id, None)
         if price is not None and is_price(final):
-            price.final = final
             price.highest = max(price.highest, final)
 
     def names_of(self, model: str) -> tuple[str, ...]:
@@ -98,6 +102,10 @@ class LearnedPrices:
             for key, price in self._models[model].prices.items():
                 yield dict(key), price
 
+    def highest_dropped_of(self, model: str) -> Amount:
+        """Returns the highest price of a model that is no longer among its prices; 0 if there is none."""
+        return self._models[model].highest_dropped if model in self._models else 0
+
     def dump(self) -> dict[str, Any]:
         """Returns the learned prices as a dictionary for JSON; another process adds them by `load`."""
         return dump_prices(self._models)
@@ -105,6 +113,7 @@ class LearnedPrices:
     def load(self, dump: Mapping[str, Any]) -> None:
         """Adds the result of `dump`. Prices that this session has observed itself are kept.
 
+        Caps rely on the highest of the loaded and the observed prices.
         Raises `ConfigurationError` for any other value, and changes nothing then.
         """
         for name, source in load_prices(dump).items():
@@ -117,7 +126,10 @@ class LearnedPrices:
                 continue
             model.add_names(names - {*model.names})
             source.add_names(names - {*source.names})
+            model.highest_dropped = max(model.highest_dropped, source.highest_dropped)
             own = [(key, price) for key, price in model.prices.items() if not price.is_loaded]
+            for key, price in own:
+                price.highest = max(price.highest, source.prices[key].highest if key in source.prices else 0)
             for key, price in [*source.prices.items(), *own]:
                 model.put(key, price)
         self._drop_oldest()
@@ -125,6 +137,11 @@ class LearnedPrices:
     def _drop_oldest(self) -> None:
         while len(self._models) > MAX_MODELS:
             self._models.popitem(last=False)
+        excess = sum(len(model.prices) for model in self._models.values()) - MAX_TOTAL_PRICES
+        for model in self._models.values():
+            while excess > 0 and len(model.prices) > 1:
+                model.drop_oldest()
+                excess -= 1
 
 
 def count_inputs(prompt: str | None, params: Mapping[str, Any], references: int) -> tuple[int, int]:

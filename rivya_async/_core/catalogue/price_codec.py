@@ -17,22 +17,28 @@ FORMAT_VERSION: Final = 1
 """Version of the format of `dump`."""
 
 MAX_MODELS: Final = 128
-"""Maximum number of models with learned prices. The one that was learned first is dropped."""
+"""Maximum number of models with learned prices. The model that was bought least recently is dropped."""
 
 MAX_PRICES: Final = 64
-"""Maximum number of learned prices of one model. The one that was learned first is dropped."""
+"""Maximum number of learned prices of one model. The price that was observed least recently is dropped."""
+
+MAX_TOTAL_PRICES: Final = 1024
+"""Maximum number of learned prices of all models. Prices of the model that was bought least recently are dropped.
+
+A dump has about 300 bytes for each price of a model of the catalogue, and at most 2.5 MB.
+"""
 
 MAX_NAMES: Final = 12
 """Maximum number of params of one model that are found to change its price by observation."""
 
-MAX_PARAMS: Final = 48
-"""Maximum number of params of a job that is observed."""
+MAX_PARAMS: Final = 24
+"""Maximum number of params of a job that is observed. Models of the catalogue have at most 9."""
 
 MAX_CREDITS: Final = 1e9
 """Maximum plausible price."""
 
 STEADY_OBSERVATIONS: Final = 10
-"""Number of equal prices in a row that replace earlier, different ones: the service has changed the price."""
+"""Number of equal prices in a row after which the estimate is this price, although earlier ones were different."""
 
 Values: TypeAlias = Mapping[str, str]
 Key: TypeAlias = tuple[tuple[str, str], ...]
@@ -41,6 +47,10 @@ Key: TypeAlias = tuple[tuple[str, str], ...]
 @attrs.define
 class LearnedPrice:
     """Prices observed for equal values of the params that change the price.
+
+    `highest` never falls. A lower price, however often it is observed, does not show that a job cannot cost as much as
+    before: the difference may come from something that is not observed, such as the time of day. So caps rely on the
+    highest price, and only estimates follow the latest one. The caller can state another maximum by `prices=`.
 
     `count` is the number of equal prices in a row. `longest` is the longest text of these jobs, in characters. `others`
     are the remaining params of the first job; a different price shows which of them change the price.
@@ -51,9 +61,14 @@ class LearnedPrice:
     highest: Amount
     count: int = 1
     longest: int = 0
-    final: Amount | None = None
     others: Values = attrs.field(factory=dict)
     is_loaded: bool = False
+
+    @property
+    def steady(self) -> Amount | None:
+        """The price that all jobs had, or the latest ten; None if it varies."""
+        is_steady = self.lowest == self.highest or self.count >= STEADY_OBSERVATIONS
+        return self.latest if is_steady else None
 
     def add(self, price: Amount, length: int) -> None:
         """Records a price."""
@@ -61,25 +76,30 @@ class LearnedPrice:
         self.count = self.count + 1 if price == self.latest else 1
         self.latest = price
         self.longest = max(self.longest, length)
-        if price < self.lowest or price > self.highest:
-            self.lowest, self.highest = min(self.lowest, price), max(self.highest, price)
-        elif self.lowest != self.highest and self.count >= STEADY_OBSERVATIONS:
-            self.lowest = self.highest = price
-            self.longest = length
+        self.lowest, self.highest = min(self.lowest, price), max(self.highest, price)
 
 
 @attrs.define
 class ModelPrices:
-    """Learned prices of one model. `names` are params that change its price by observation."""
+    """Learned prices of one model, the one that was observed last at the end.
+
+    `names` are params that change its price by observation. `highest_dropped` is the highest price that was dropped.
+    """
 
     names: tuple[str, ...] = ()
     prices: OrderedDict[Key, LearnedPrice] = attrs.field(factory=OrderedDict)
+    highest_dropped: Amount = 0
 
     def put(self, key: Key, price: LearnedPrice) -> None:
         self.prices[key] = price
         self.prices.move_to_end(key)
         while len(self.prices) > MAX_PRICES:
-            self.prices.popitem(last=False)
+            self.drop_oldest()
+
+    def drop_oldest(self) -> None:
+        """Drops the price that was observed least recently; caps still rely on its amount."""
+        _, price = self.prices.popitem(last=False)
+        self.highest_dropped = max(self.highest_dropped, price.highest)
 
     def add_names(self, names: set[str]) -> None:
         """Adds params to the keys of all prices."""
@@ -107,7 +127,11 @@ def dump_prices(models: Mapping[str, ModelPrices]) -> dict[str, Any]:
     return {
         "version": FORMAT_VERSION,
         "models": {
-            name: {"names": list(model.names), "prices": [_dump_price(*item) for item in model.prices.items()]}
+            name: {
+                "names": list(model.names),
+                "prices": [_dump_price(*item) for item in model.prices.items()],
+                "highest_dropped": model.highest_dropped,
+            }
             for name, model in models.items()
         },
     }
@@ -134,7 +158,6 @@ def _dump_price(key: Key, price: LearnedPrice) -> dict[str, Any]:
         "params": dict(key),
         "others": dict(price.others),
         "credits": [price.latest, price.lowest, price.highest],
-        "final": price.final,
         "count": price.count,
         "longest": price.longest,
     }
@@ -146,23 +169,26 @@ def _load_model(where: str, value: Any) -> ModelPrices:
         raise _invalid_dump(f"{where} must have the lists names and prices")
     if len(names) > MAX_NAMES or not all(map(_is_name, names)):
         raise _invalid_dump(f"{where}['names'] must have at most {MAX_NAMES} names")
-    model = ModelPrices(tuple(dict.fromkeys(names)))
+    dropped = value.get("highest_dropped", 0)
+    if dropped != 0 and not is_price(dropped):
+        raise _invalid_dump(f"{where}['highest_dropped'] must be a price, or 0")
+    model = ModelPrices(tuple(dict.fromkeys(names)), highest_dropped=dropped)
     for entry in prices[-MAX_PRICES:]:
         model.put(*_load_price(f"{where}['prices']", entry if isinstance(entry, Mapping) else {}))
     return model
 
 
 def _load_price(where: str, entry: Mapping[str, Any]) -> tuple[Key, LearnedPrice]:
-    values, others, final = entry.get("params"), entry.get("others"), entry.get("final")
+    values, others = entry.get("params"), entry.get("others")
     if not _is_values(values) or not _is_values(others):
         raise _invalid_dump(f"{where} must have params and others with short texts")
-    if not _is_prices(entry.get("credits")) or not (final is None or is_price(final)):
+    if not _is_prices(entry.get("credits")):
         raise _invalid_dump(f"{where} must have the latest, the lowest and the highest price")
     count, longest = entry.get("count"), entry.get("longest")
     if not _is_count(count) or not _is_count(longest):
         raise _invalid_dump(f"{where} must have the whole numbers count and longest")
     latest, lowest, highest = entry["credits"]
-    return price_key(values), LearnedPrice(latest, lowest, highest, count, longest, final, others, is_loaded=True)
+    return price_key(values), LearnedPrice(latest, lowest, highest, count, longest, others, is_loaded=True)
 
 
 def _is_prices(value: Any) -> bool:

@@ -44,9 +44,10 @@ class PriceEstimate(Record):
     """Estimate of the credits that a job, or a chat turn, reserves.
 
     `kind` is `exact` for a price of the catalogue that no param of the job changes, `learned` for a price that earlier
-    purchases with these params had, `lower_bound` for a price that the params of the job may raise, and `unknown` with
-    `credits` None. `source` says in words where the price comes from. `max_credits` is the amount on which a spend cap
-    relies: the highest price known for the model, or that of the session's `prices`; None if it is not known.
+    purchases with these params had (all of them, or the latest ten), `lower_bound` for a price that the params of the
+    job may raise, and `unknown` with `credits` None. A chat turn is never `exact` or `learned`. `source` says in words
+    where the price comes from. `max_credits` is the amount on which a spend cap relies: the highest price known for the
+    model, or that of the session's `prices`; None if it is not known.
 
     >>> print(PriceEstimate(7, "lower_bound", "base_credits of the catalogue"))
     at least 7 credits
@@ -65,11 +66,15 @@ class PriceEstimate(Record):
 
 @attrs.frozen
 class _KnownPrice:
-    """Price that is known for some values. `length` is the longest text that had it; None if texts do not matter."""
+    """Price that is known for some values. `length` is the longest text that had it; None if texts do not matter.
+
+    `steady` is the price of the next such job; None if it varies.
+    """
 
     values: Values
     lowest: Amount
     highest: Amount
+    steady: Amount | None
     length: int | None = None
     is_loaded: bool = False
 
@@ -95,11 +100,20 @@ def estimate_price(
     """Returns the estimate of the price of a job."""
     references, length = count_inputs(prompt, params, references)
     estimate = _PricedJob(model, params, references, length, learned).estimate()
+    if model.is_chat:
+        estimate = _chat_estimate(estimate)
     given = learned.given.get(model.id)
     if given is None:
         return estimate
     source = f"{estimate.source}; prices= states at most {format_amount(given)}"
     return attrs.evolve(estimate, source=source, max_credits=given)
+
+
+def _chat_estimate(estimate: PriceEstimate) -> PriceEstimate:
+    """Returns the estimate of a turn, whose history and attachments are not known. Then it is never exact."""
+    kind: Literal["lower_bound", "unknown"] = "unknown" if estimate.credits is None else "lower_bound"
+    source = f"{estimate.source}; attachments, history and options may raise the price of a turn"
+    return attrs.evolve(estimate, kind=kind, source=source)
 
 
 class _PricedJob:
@@ -122,8 +136,13 @@ class _PricedJob:
             self.defaults[REFERENCE_COUNT] = "0"
         self.values = self._complete(price_values(params, references, self._names))
         self._learned = list(self._learned_prices(learned))
+        self._highest_dropped = learned.highest_dropped_of(model.id)
         has_learned_base = any(each.values == self.defaults for each in self._learned)
-        listed = [] if self.base is None or has_learned_base else [_KnownPrice(self.defaults, self.base, self.base)]
+        listed = (
+            []
+            if self.base is None or has_learned_base
+            else [_KnownPrice(self.defaults, self.base, self.base, self.base)]
+        )
         self._known = [*self._learned, *listed]
 
     def estimate(self) -> PriceEstimate:
@@ -156,8 +175,9 @@ class _PricedJob:
             source += "; the final price depends on the tokens"
         if not any(each.covers(self) for each in seen):
             return PriceEstimate(lowest, "lower_bound", f"{source}, whose texts were shorter")
-        if lowest == highest:
-            return PriceEstimate(lowest, "learned", source, self._highest(seen))
+        steady = {each.steady for each in seen}
+        if len(steady) == 1 and (price := steady.pop()) is not None:
+            return PriceEstimate(price, "learned", source, self._highest(seen))
         known = f"{source}: {lowest} to {format_amount(highest)}"
         return PriceEstimate(lowest, "lower_bound", known, self._highest(seen))
 
@@ -177,7 +197,7 @@ class _PricedJob:
         """Returns the highest price known for the model, if a known price is at least that of this job."""
         if not any(each.covers(self) for each in self._known):
             return None
-        return self._highest(self._known)
+        return max(self._highest(self._known), self._highest_dropped)
 
     def _highest(self, prices: list[_KnownPrice]) -> Amount:
         """Returns the highest of these prices, and of the catalogue's if one was loaded: it may be outdated."""
@@ -195,7 +215,9 @@ class _PricedJob:
     def _learned_prices(self, learned: LearnedPrices) -> Iterator[_KnownPrice]:
         for values, price in learned.prices_of(self.model.id):
             length = None if self.base is not None else price.longest
-            yield _KnownPrice(self._complete(values), price.lowest, price.highest, length, price.is_loaded)
+            is_varied = length is not None and price.lowest != price.highest  # perhaps the texts differed
+            steady = None if is_varied else price.steady
+            yield _KnownPrice(self._complete(values), price.lowest, price.highest, steady, length, price.is_loaded)
 
 
 def price_params(model: PricedModel, names: tuple[str, ...] = ()) -> tuple[str, ...]:

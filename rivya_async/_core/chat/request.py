@@ -10,10 +10,12 @@ import attrs
 from .. import assumptions
 from ..catalogue.validation import closest_matches, format_problems, shorten, suggestion_text, unknown_model_problem
 from ..errors import ConfigurationError, InvalidRequestError
+from ..generation_request import GenerationRequest
 from ..types.generations import File, ValidationProblem
 
 if TYPE_CHECKING:
-    from ..catalogue.model import ChatCapabilities, Model
+    from ..catalogue.model import Model
+    from ..types.chat import ChatCapabilities
 
 BOOLEAN_FIELDS: Final = ("enable_web_search", "include_thoughts")
 TEXT_FIELDS: Final = ("session_id", "reasoning_effort", "client_request_id")
@@ -71,6 +73,20 @@ class ChatRequest:
         if self.attachments:
             body["attachments"] = [{"file_id": file_id} for file_id in self.attachments]
         return {**body, **self.extra}
+
+    def to_priced_job(self) -> GenerationRequest:
+        """Returns the turn as a job, whose params are the options that may change its price.
+
+        The history of a chat session has an unknown length, so the price of a turn that continues one is not learned.
+        """
+        options = {
+            "enable_web_search": self.enable_web_search or None,
+            "include_thoughts": self.include_thoughts or None,
+            "reasoning_effort": None if self.reasoning_effort == "default" else self.reasoning_effort,
+            "attachments": len(self.attachments) or None,
+            "history": None if self.session_id is None else (),
+        }
+        return GenerationRequest(self.model, self.message, params={**self.extra, **options})
 
 
 KNOWN_FIELDS: Final = tuple(field.name for field in attrs.fields(ChatRequest) if field.name != "extra")

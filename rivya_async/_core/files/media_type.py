@@ -152,28 +152,34 @@ CONTROL_CHARACTERS: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
 def result_extension(content_type: str | None, head: bytes, url: str) -> str:
-    """Returns the extension of a result file: of its media type, else of its first bytes, else of its URL."""
+    """Returns the extension of a result file: of its media type, else of its first bytes, else of its URL.
+
+    The extension of the URL is wrong for a text, and for a type that the first bytes show.
+    """
     media_type = canonical_media_type(content_type)
     if media_type not in EXTENSIONS:
-        media_type = _sniff_mime_type(head) or media_type
-    return EXTENSIONS.get(media_type) or extension_from_url(url)
+        media_type = _sniff_mime_type(head) or ""
+    if media_type or (head and _is_text(head)):
+        return EXTENSIONS.get(media_type, UNKNOWN_EXTENSION)
+    return extension_from_url(url)
 
 
 def is_result_media(content_type: str | None, head: bytes, *, rejects_text: bool) -> bool:
     """Returns False for an HTML page in place of a file.
 
-    With `rejects_text`, a file must be an image, a video or audio by its media type, or binary by its first bytes.
+    With `rejects_text`, a file must be an image, a video or audio by its media type or its first bytes, or binary data
+    of no known type.
     """
-    media_type = canonical_media_type(content_type)
+    media_type, sniffed_type = canonical_media_type(content_type), _sniff_mime_type(head)
     if HTML_PATTERN.match(head):
         return False
-    if media_type in EXTENSIONS or (_sniff_mime_type(head) or "").partition("/")[0] in KINDS:
+    if media_type in EXTENSIONS or (sniffed_type or "").partition("/")[0] in KINDS:
         return True
     if not rejects_text:
         return media_type not in HTML_TYPES
     if media_type.partition("/")[0] in KINDS:
         return True
-    return not MESSAGE_TYPE_PATTERN.fullmatch(media_type) and not _is_text(head)
+    return sniffed_type is None and not MESSAGE_TYPE_PATTERN.fullmatch(media_type) and not _is_text(head)
 
 
 def _is_text(head: bytes) -> bool:

@@ -55,11 +55,6 @@ class Request:
         return self.method in idempotency.SAFE_METHODS
 
     @property
-    def needs_idempotency_key(self) -> bool:
-        """True if the request must be sent with an idempotency key, because a repeat may act twice."""
-        return self.accepts_idempotency_key and idempotency.needs_key(self.method)
-
-    @property
     def is_repeatable(self) -> bool:
         """True if a repeat is safe for every outcome of the first request."""
         return self.idempotency_key is not None or idempotency.is_idempotent(self.method)

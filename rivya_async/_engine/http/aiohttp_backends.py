@@ -182,6 +182,7 @@ class FastBackend:
         self._attempt_timeouts = AttemptTimeouts(timeouts.total, timeouts.read)
         self._long_running_timeouts = AttemptTimeouts(timeouts.chat)
         proxy = config.proxy or (_environment_proxy(origin) if http.trust_env else None)
+        self.has_proxy = proxy is not None
         headers = {
             "Host": origin.host_port_subcomponent or "",
             "Accept-Encoding": "identity",

@@ -42,17 +42,22 @@ MAX_SHOWN_LENGTH: Final = 200
 """Maximum number of characters of an exception in a message."""
 
 ADVICE: Final[dict[type[RivyaError], str]] = {
-    RequestNotSentError: "nothing was sent",
+    RequestNotSentError: "nothing was sent. Check the network and the host: base_url sets that of API calls",
     OutcomeUnknownError: "the service may or may not have acted",
     ConfigurationError: "check base_url",
 }
 
 
-def convert_error(error: Exception, url: URL) -> RivyaError:
-    """Returns the `RivyaError` for an exception. Its message omits user and query of the URL, which may be secret."""
+def convert_error(error: Exception, url: URL, *, not_sent: bool = False) -> RivyaError:
+    """Returns the `RivyaError` for an exception. Its message omits user and query of the URL, which may be secret.
+
+    `not_sent`: the request was certainly not sent.
+    """
     if isinstance(error, ConnectionLost):
         error = error.error
-    kind = next((to for caught, to in ERROR_TABLE if isinstance(error, caught)), OutcomeUnknownError)
+    kind: type[RivyaError] = RequestNotSentError
+    if not not_sent:
+        kind = next((to for caught, to in ERROR_TABLE if isinstance(error, caught)), OutcomeUnknownError)
     return kind(f"{mask_url(str(url))}: {type(error).__name__}: {_describe_error(error)}; {ADVICE[kind]}")
 
 

@@ -179,8 +179,8 @@ class AiohttpTransport:
         owned = [] if self._fast_backend is None else [self._fast_backend.http, self._http]
         return [*self._file_sessions.values(), *owned]
 
-    def _convert_error(self, error: Exception, url: URL) -> RivyaError:
-        failure = convert_error(error, url)
+    def _convert_error(self, error: Exception, url: URL, *, not_sent: bool = False) -> RivyaError:
+        failure = convert_error(error, url, not_sent=not_sent)
         if isinstance(failure, RequestNotSentError) and isinstance(self._http.connector, aiohttp.TCPConnector):
             self._http.connector.clear_dns_cache()  # the address may have changed: the retry resolves the name again
         return failure
@@ -257,7 +257,7 @@ async def _read_body(response: aiohttp.ClientResponse, limit: int, scope: Timeou
         if not content.is_eof():
             return await _read_chunks(content, limit, scope)
         body = content.read_nowait()  # a short body nearly always arrives with the headers: saves 4 us
-        _check_body_size(body, limit)
+        check_body_size(len(body), limit)
         return body
     finally:
         if not response.closed:
@@ -270,12 +270,13 @@ async def _read_chunks(content: aiohttp.StreamReader, limit: int, scope: Timeout
         if scope is not None:
             scope.reset_read_timeout()
         body += chunk
-        _check_body_size(body, limit)
+        check_body_size(len(body), limit)
     return bytes(body)
 
 
-def _check_body_size(body: bytes | bytearray, limit: int) -> None:
-    if len(body) > limit:
+def check_body_size(size: int, limit: int) -> None:
+    """Raises `ResponseDecodeError` for a body of more than `limit` bytes."""
+    if size > limit:
         raise ResponseDecodeError(f"the response is longer than {limit} bytes: it was not read", reason="too long")
 
 

@@ -9,6 +9,7 @@ from ..._core.errors import (
     OutcomeUnknownError,
     RateLimitError,
     RequestNotSentError,
+    ResponseDecodeError,
     RivyaError,
     SessionClosedError,
 )
@@ -52,11 +53,11 @@ def may_have_been_processed(request: Request | None, error: RivyaError) -> bool:
     return request.idempotency_key is not None or not definitely_not_processed(error)
 
 
-def complete_error(error: RivyaError, request: Request | None, attempts: int, secrets: Iterable[str]) -> RivyaError:
+def to_attempt_error(error: RivyaError, request: Request | None, attempts: int, secrets: Iterable[str]) -> RivyaError:
     """Returns the error of an attempt with the details of its call, and without secrets.
 
-    A repeatable change, such as a purchase, has an unknown outcome if something other than the API answered. The cause
-    is then the error by status.
+    A purchase has an unknown outcome if something other than the API answered. The cause is then the error by status.
+    Other changes that can be repeated, such as uploads, have one only if a successful response cannot be read.
     """
     mask_error(error, secrets)
     error.attempts = attempts
@@ -65,6 +66,8 @@ def complete_error(error: RivyaError, request: Request | None, attempts: int, se
     error.idempotency_key = request.idempotency_key
     if request.is_safe or not request.is_repeatable or not purchase_outcome_is_unknown(error):
         return error
+    if request.idempotency_key is None and not isinstance(error, ResponseDecodeError):
+        return error  # a refusal, which a repeat would meet again
     unknown = OutcomeUnknownError(
         f"the request may have been processed, since its answer is not one of the API: {error.message}",
         idempotency_key=error.idempotency_key,
@@ -83,7 +86,7 @@ def mask_error(error: RivyaError, secrets: Iterable[str]) -> None:
     error.args = (error.message,)
 
 
-def final_error(error: RivyaError, *, ambiguous: bool) -> RivyaError:
+def to_call_error(error: RivyaError, *, ambiguous: bool) -> RivyaError:
     """Returns the error to raise: the last attempt's, unless an earlier attempt may have been processed."""
     if not ambiguous or outcome_is_ambiguous(error):
         return error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import attrs
 
 from ..._core.errors import APIStatusError, RateLimitError, ResponseDecodeError, RivyaError
-from ..._core.http.error_responses import add_response, read_error
+from ..._core.http.error_responses import CLASS_BY_CODE, add_response, read_error
 from ..._core.http.retry import (
     AttemptState,
     GiveUp,
@@ -22,7 +22,7 @@ from ..._core.masking import MASK, mask_secrets
 from ..hooks import AttemptDetails, RetryDetails, notify
 from ..logs import ServiceLog
 from ..timer_queue import Wakeup
-from .call_errors import CancellationContext, complete_error, final_error, mask_error, may_have_been_processed
+from .call_errors import CancellationContext, mask_error, may_have_been_processed, to_attempt_error, to_call_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -151,9 +151,9 @@ class RequestExecutor:
                     finally:
                         limiter.release()
                 except RivyaError as caught:
-                    error = complete_error(caught, request, sent, self._secrets)
+                    error = to_attempt_error(caught, request, sent, self._secrets)
                     if not has_slot:  # a rejected call would be rejected again
-                        raise final_error(error, ambiguous=ambiguous) from error.__cause__
+                        raise to_call_error(error, ambiguous=ambiguous) from error.__cause__
                     if progress is not None and progress() > reached:
                         started, counted, reached = self._loop.time(), 1, progress()
                     state = AttemptState(counted, self._loop.time() - started, ambiguous)
@@ -161,7 +161,7 @@ class RequestExecutor:
                     by_limiter = limiter.decide(error)
                     decision = by_limiter or self._decide(error, request, state, deadline, limiter.rate_controller)
                     if isinstance(decision, GiveUp):
-                        raise final_error(error, ambiguous=ambiguous) from error.__cause__
+                        raise to_call_error(error, ambiguous=ambiguous) from error.__cause__
                     if by_limiter is not None:  # the attempt does not count, and `acquire` waits
                         counted -= 1
                         continue
@@ -258,11 +258,16 @@ class RequestExecutor:
         return response
 
     def _decode(self, operation: Operation[T], response: Response) -> T:
-        """Returns the result. Errors have the text of the response, and show it if it is a page or an error."""
+        """Returns the result. Errors have the text of the response, and show it if it is a page or an error.
+
+        Raises the error of a 2xx response that has a code of the API in place of a record.
+        """
         response = self._mask_body(response)
         try:
             return operation.decode(response)
         except ResponseDecodeError as error:
+            if (refusal := read_error(response, self.environment.wall_time(), self._secrets)).code in CLASS_BY_CODE:
+                raise refusal from None
             add_response(error, response, self._secrets)
             raise
 
@@ -283,7 +288,7 @@ class RequestExecutor:
                 self._log.on_outage(error)
             limiter.reject_calls_in_outage()
         elif error is None or isinstance(error, APIStatusError | ResponseDecodeError):
-            outage = controller.outage_duration(now)
+            outage = controller.outage_duration(now) if controller.is_down else 0.0
             if controller.on_success(now, sent_at):
                 self._log.on_recovery(outage)
                 limiter.dispatch()  # the outage is over

@@ -116,11 +116,6 @@ class RequestLimiter:
             self.rate_controller.external_limiter.set_grant_callback(self.dispatch)
 
     @property
-    def queued_polls(self) -> int:
-        """The number of polls that wait for a slot."""
-        return len(self._poll_queue)
-
-    @property
     def is_poll_queue_full(self) -> bool:
         """Returns whether further polls should stay out: as many wait as fit at once, or a few under a rate."""
         return len(self._poll_queue) >= (self._limit if self.rate_controller.is_unlimited else MAX_QUEUED_POLLS)

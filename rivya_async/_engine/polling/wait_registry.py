@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..._core import assumptions
 from ..._core.errors import RivyaError
+from ..._core.limits.jobs_limit import PollCounts
 from ..._core.polling.webhook_updates import SnapshotChange, compare_snapshots
 from ..hooks import WaitDetails, notify
 from .poller import Poller
@@ -69,9 +70,9 @@ class WaitRegistry:
             del self._submitted[next(iter(self._submitted))]
 
     @property
-    def poll_counts(self) -> tuple[int, int]:
+    def poll_counts(self) -> PollCounts:
         """The numbers of polls that were answered with a record, and with a 429."""
-        return self._poller.answered, self._poller.rejected
+        return PollCounts(self._poller.answered, self._poller.rejected)
 
     async def wait(
         self, task_id: str, last: Generation | None, policy: PollPolicy, deadline: float | None

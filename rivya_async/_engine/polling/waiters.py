@@ -166,7 +166,7 @@ def wait_timeout_error(
     if poll_error is not None:
         known = "" if last is None else f" ({last.status!r} when it was bought or last read)"
         more = f", nor of {len(others)} further jobs" if others else ""
-        text = f"no poll of {first}{known}{more} has succeeded: {poll_error}. {again}"
+        text = f"no poll of {first}{known}{more} has succeeded: {str(poll_error).removesuffix('.')}. {again}"
     elif others:
         text = f"{len(task_ids)} jobs are still open, {first} among them. The work goes on and stays paid. {again}"
     elif last is not None:

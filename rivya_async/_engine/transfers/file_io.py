@@ -7,6 +7,8 @@ import errno
 import hashlib
 import os
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
@@ -50,7 +52,13 @@ def convert_os_errors(path: Path) -> Iterator[None]:
 
 async def run_in_thread_uncancellable(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Calls a function in a thread. A cancellation waits for its end, so that no write happens after it."""
-    return await await_uncancellable(asyncio.create_task(asyncio.to_thread(call, *args, **kwargs)))
+    return await await_uncancellable(start_in_thread(call, *args, **kwargs))
+
+
+def start_in_thread(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+    """Starts a function in a thread, as `asyncio.to_thread` does, but without a task."""
+    bound = partial(copy_context().run, call, *args, **kwargs)
+    return asyncio.get_running_loop().run_in_executor(None, bound)
 
 
 async def await_uncancellable(future: asyncio.Future[T], on_cancel: Callable[[], None] | None = None) -> T:

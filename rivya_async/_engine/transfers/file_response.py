@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FILE_STATUSES: Final = frozenset({200, 201, 203, 206})
 """Statuses of responses that contain a file. A 202 or a 204 has none yet."""
 
+MAX_SHORT_FILE_BYTES: Final = 1024 * 1024
+"""Maximum bytes of a file that is read completely before it is written."""
+
 EXPIRED_LINK_ERRORS: Final = (BadRequestError, AuthenticationError, PermissionDeniedError, NotFoundError)
 """Errors of 400, 401, 403, 404 and 410: what file hosts answer to an expired link."""
 
@@ -41,16 +44,22 @@ class ResponseBody:
         self._buffered = b""
         self._failure: RivyaError | None = None
 
-    async def read_ahead(self) -> None:
-        """Reads the start, from which the media type is recognised, or as much of it as arrives."""
+    async def read_ahead(self, total: int | None) -> bool:
+        """Reads the start, from which the media type is recognised, or as much of it as arrives.
+
+        Returns True for a short file of this length that is read completely.
+        """
+        is_short = total is not None and 0 < total <= MAX_SHORT_FILE_BYTES
+        size = max(SNIFF_BYTES, total) if total is not None and is_short else SNIFF_BYTES
         try:
-            while len(self.start) < SNIFF_BYTES and (chunk := await self._response.read()):
+            while len(self.start) < size and (chunk := await self._response.read()):
                 self.start += chunk
         except RivyaError as error:
             if not self.start:
                 raise
             self._failure = error
         self._buffered = self.start
+        return is_short and len(self.start) == total
 
     async def read(self) -> bytes:
         """Returns the next chunk, empty at the end. Raises as the response does."""

@@ -39,11 +39,6 @@ class UploadRequest(Request):
     on_progress: OnProgress | None = attrs.field(kw_only=True, default=None)
 
     @property
-    def needs_idempotency_key(self) -> bool:
-        """False: an upload buys nothing."""
-        return False
-
-    @property
     def is_repeatable(self) -> bool:
         """Returns whether the source can be read again from the beginning."""
         return self.source.can_rewind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -17,9 +18,10 @@ from ...batch import JobState, Row, RowRecord, RunRecord, SavedFile
 from ...batch.report import load_template, write_contact_sheet
 from ..command import command
 from ..errors import error_message
-from ..jobs import Job, ensure_dir, run_jobs
+from ..jobs import Job
 from ..options import FOLDER
 from ..render import format_credits, format_duration, pluralize
+from ..run_jobs import ensure_dir, run_jobs
 from ..session_factory import embedded_session
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ async def demo(context: CommandContext, *, folder: str, live: bool, speed: float
     output, job_list = context.output, context.jobs
     # A demo that is repeated replaces its own files.
     opened = context.open_session() if live else embedded_session(output, speed=speed, seed=seed or 0)
-    page, job_list.folder = ensure_dir(folder) / PAGE, folder
+    page, job_list.target = ensure_dir(folder) / PAGE, f"{folder}{os.sep}"
     job_list.jobs = [
         Job(number, GenerationRequest(model, prompt, params=params, idempotency_key=str(uuid.uuid4())))
         for number, (model, prompt, params) in enumerate(DEMO_JOBS, 1)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from ..command import RivyaGroup, command
-from ..exit_codes import ExitCode
 from ..options import MEDIA_KIND, PATH
 from ..render import format_duration, record_to_json
-from .generations import report_failure
 
 if TYPE_CHECKING:
     from ..._core.types.generations import File
@@ -42,9 +39,8 @@ def files() -> None:
 async def upload(context: CommandContext, *, paths: tuple[str, ...], kind: str | None, model: str | None) -> int:
     """Upload files of this machine."""
     async with context.open_session() as session:
-        return await _write_files(
-            context.output, (session.files.upload(path, kind=kind, model=model) for path in paths)
-        )
+        calls = [session.files.upload(path, kind=kind, model=model) for path in paths]
+        return await context.output.write_results(calls, partial(_write_file, context.output))
 
 
 @command("show", files)
@@ -52,22 +48,12 @@ async def upload(context: CommandContext, *, paths: tuple[str, ...], kind: str |
 async def show(context: CommandContext, *, file_ids: tuple[str, ...]) -> int:
     """Show uploaded files."""
     async with context.open_session() as session:
-        return await _write_files(context.output, map(session.files.retrieve, file_ids))
+        calls = map(session.files.retrieve, file_ids)
+        return await context.output.write_results(calls, partial(_write_file, context.output))
 
 
-async def _write_files(output: Output, calls: Iterable[Coroutine[Any, Any, File]]) -> int:
-    code = ExitCode.OK
-    for result in await asyncio.gather(*calls, return_exceptions=True):
-        if isinstance(result, BaseException):
-            failure = report_failure(output, result)
-            code = code or failure
-        else:
-            output.write_result(record_to_json(result), text=_format_file(result))
-    return code
-
-
-def _format_file(file: File) -> str:
-    """Returns a line, and one with the link."""
+def _write_file(output: Output, file: File) -> None:
+    """Writes a line, and one with the link."""
     size = "" if file.size_bytes is None else f"{file.size_bytes:,} bytes"
     parts = [file.id, file.mime_type or file.kind, size, format_duration(file.duration_seconds), file.name or ""]
-    return f"{'  '.join(filter(None, parts))}\n  {file.url}"
+    output.write_result(record_to_json(file), text=f"{'  '.join(filter(None, parts))}\n  {file.url}")

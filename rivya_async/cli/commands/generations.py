@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,24 +13,25 @@ import click
 from ..._core.catalogue.model_param import REFERENCES_PARAM
 from ..._core.errors import ConfigurationError, RivyaError
 from ..._core.generation_request import GenerationRequest
+from ...resources.downloads import is_url
 from ..command import command
-from ..errors import exit_code_for
 from ..exit_codes import ExitCode
-from ..jobs import Job, run_jobs
+from ..jobs import Job
 from ..options import (
-    FOLDER,
+    OUTPUT_HELP,
     PATH,
     POSITIVE,
     TEXT,
     KeyValue,
     exists_option,
-    folder_option,
     key_option,
+    output_option,
     price_file_option,
     timeout_option,
 )
 from ..progress import transfer_progress
 from ..render import format_credits, pluralize
+from ..run_jobs import download_target, run_jobs
 from ..session_factory import price_file as use_price_file
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ TEXT_TYPES: Final = frozenset({"select", "number", "text", ""})
 @click.option("--dry-run", is_flag=True, help="Check the job and show its cost, but buy nothing.")
 @click.option("-n", "--number", metavar="N", type=POSITIVE, default=1, help="Buy N such jobs at once.")
 @price_file_option
-@folder_option
+@output_option
 @exists_option
 @timeout_option
 @key_option
@@ -76,7 +75,7 @@ async def generate(
     dry_run: bool,
     number: int,
     price_file: Path | None,
-    folder: str | None,
+    target: str | None,
     exists: Exists | None,
     timeout: float | None,
     key: str | None,
@@ -99,11 +98,11 @@ async def generate(
       rivya generate elevenlabs-dialogue-v3 -p 'dialogue=[{"voice": "Adam", "text": "Hello."}]'
     """
     output, jobs = context.output, context.jobs
-    jobs.folder, jobs.exists = folder, exists
+    jobs.target, jobs.exists = target, exists
     if dry_run and no_check:
         raise ConfigurationError("--dry-run checks the job: leave out --no-check")
     async with (
-        context.open_session(needs_key=not dry_run, renders=folder is not None and not dry_run) as session,
+        context.open_session(needs_key=not dry_run, renders=target is not None and not dry_run) as session,
         use_price_file(session, price_file),
     ):
         found = await _find_model(session, model, output, is_required=not no_check)
@@ -202,14 +201,14 @@ def job_key(given: str | None, number: int, count: int) -> str:
 
 @command("wait")
 @click.argument("task_ids", metavar="TASK_ID...", nargs=-1, required=True)
-@folder_option
+@output_option
 @exists_option
 @timeout_option
 async def wait(
     context: CommandContext,
     *,
     task_ids: tuple[str, ...],
-    folder: str | None,
+    target: str | None,
     exists: Exists | None,
     timeout: float | None,
 ) -> int:
@@ -223,7 +222,7 @@ async def wait(
       rivya wait task_ab12 task_cd34 --timeout 600
     """
     jobs = context.jobs
-    jobs.folder, jobs.exists = folder, exists
+    jobs.target, jobs.exists = target, exists
     jobs.jobs = [Job(number, task_id=task_id) for number, task_id in enumerate(dict.fromkeys(task_ids), 1)]
     async with context.open_session(renders=True) as session:
         return await run_jobs(session, jobs, context.output, timeout=timeout)
@@ -231,14 +230,14 @@ async def wait(
 
 @command("download")
 @click.argument("sources", metavar="TASK_ID|URL...", nargs=-1, required=True)
-@click.option("-o", "--output", "folder", metavar="DIR", type=FOLDER, default=".", help="Folder, created if needed.")
+@click.option("-o", "--output", "target", metavar="PATH", type=PATH, default=".", help=OUTPUT_HELP)
 @click.option(
     "--name", metavar="TEMPLATE", help="Made of {task_id}, {model}, {index}, {ext}.  [default: {task_id}{ext}]"
 )
 @exists_option
 @click.option("--max-bytes", metavar="N", type=POSITIVE, help="Reject files that are longer.")
 async def download(
-    context: CommandContext, *, sources: tuple[str, ...], name: str | None, exists: Exists | None, **options: Any
+    context: CommandContext, *, sources: tuple[str, ...], target: str, name: str | None, **options: Any
 ) -> int:
     """Save the files of finished jobs, or of links.
 
@@ -253,35 +252,17 @@ async def download(
     distinct = list(dict.fromkeys(sources))
     if name is not None and len(distinct) > 1 and "{task_id" not in name:
         raise ConfigurationError("put {task_id} into --name, so that the files of each have their own")
-    async with context.open_session(needs_key=not all(map(_is_link, distinct)), renders=True) as session:
+    place = target if name is not None else download_target(target, len(distinct))
+    async with context.open_session(needs_key=not all(map(is_url, distinct)), renders=True) as session:
         with transfer_progress(context.output) as add_bar:
 
-            async def save(source: str, folder: str, **settings: Any) -> list[Path]:
-                target = source if _is_link(source) else await session.generations.retrieve(source)
-                return await session.download(
-                    target, f"{folder}{os.sep}", name=name, on_progress=add_bar(source), exists=exists, **settings
-                )
+            async def save(source: str) -> tuple[str, list[str]]:
+                paths = await session.download(source, place, name=name, on_progress=add_bar(source), **options)
+                return source, [str(path) for path in paths]
 
-            results = await asyncio.gather(*(save(each, **options) for each in distinct), return_exceptions=True)
-    code = ExitCode.OK
-    for source, result in zip(distinct, results, strict=True):
-        if isinstance(result, BaseException):
-            failure = report_failure(context.output, result)
-            code = code or failure
-        else:
-            files = [str(path) for path in result]
-            value = {"url" if _is_link(source) else "id": source, "files": files}
-            context.output.write_result(value, text="\n".join(files))
-    return code
+            def write(result: tuple[str, list[str]]) -> None:
+                source, files = result
+                value = {"url" if is_url(source) else "id": source, "files": files}
+                context.output.write_result(value, text="\n".join(files))
 
-
-def _is_link(source: str) -> bool:
-    return "://" in source
-
-
-def report_failure(output: Output, error: BaseException) -> ExitCode:
-    """Writes the error of one of several operations and returns its exit code. Raises errors from elsewhere."""
-    if not isinstance(error, RivyaError):
-        raise error
-    output.write_error(error)
-    return exit_code_for(error)
+            return await context.output.write_results(map(save, distinct), write)

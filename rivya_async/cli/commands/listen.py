@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import socket
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Never
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import click
 from aiohttp import web
 
-from ..._core.config import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from ..._core.errors import ConfigurationError, RivyaError, WebhookVerificationError
 from ..._core.webhooks.signatures import Verifier
 from ..._engine.environment import Environment
@@ -25,8 +23,8 @@ from ...session import RivyaSession
 from ..command import command
 from ..options import PORT, secret_option
 from ..render import record_to_json
-from ..session_factory import new_sandbox
-from .webhook_delivery import check_url, is_success, open_client, post_delivery, read_secret
+from ..session_factory import check_http_url, export_lines, new_sandbox
+from .webhook_delivery import is_success, open_client, post_delivery, read_secret
 from .webhooks import EVENT_TYPES, format_event
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ async def listen(context: CommandContext, *, port: int, secret: str | None, forw
     """
     output = context.output
     if forward is not None:
-        check_url("--forward", forward)
+        check_http_url(forward, "--forward takes the http or https URL of a receiver")
     if context.is_sandbox and secret is not None:
         raise ConfigurationError("the sandbox makes a signing secret of its own: leave out --secret, or --sandbox")
     own_secret = "" if context.is_sandbox else _checked_secret(read_secret(secret), output)
@@ -83,7 +81,8 @@ async def listen(context: CommandContext, *, port: int, secret: str | None, forw
             async with _serve(server, own_secret, output, forward):
                 output.write_result({"url": url})
                 output.write_note(f"Listening on {url} until Ctrl-C.")
-                await wait_forever()
+                await asyncio.Event().wait()
+            return
         async with (
             new_sandbox(renders=False, allow_local_webhooks=True) as sandbox,
             RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session,
@@ -94,10 +93,10 @@ async def listen(context: CommandContext, *, port: int, secret: str | None, forw
             async with _serve(server, endpoint_secret, output, forward):
                 output.write_result({"url": url, "api_key": sandbox.api_key, "base_url": sandbox.base_url})
                 output.write_note(f"Listening on {url} until Ctrl-C. Purchases with these settings deliver here:")
-                for name, value in ((API_KEY_VARIABLE, sandbox.api_key), (BASE_URL_VARIABLE, sandbox.base_url)):
-                    output.write_note(f"export {name}={shlex.quote(value)}")
+                for line in export_lines(sandbox):
+                    output.write_note(line)
                 await session.webhooks.test(endpoint.id)
-                await wait_forever()
+                await asyncio.Event().wait()
 
 
 def _checked_secret(secret: str, output: Output) -> str:
@@ -109,12 +108,6 @@ def _checked_secret(secret: str, output: Output) -> str:
 def _is_local(url: str, port: int) -> bool:
     parts = urlsplit(url)
     return parts.hostname in {HOST, "localhost", "0.0.0.0"} and parts.port == port  # noqa: S104 - which leads here too
-
-
-async def wait_forever() -> Never:
-    """Waits until the task is cancelled."""
-    await asyncio.get_running_loop().create_future()
-    raise AssertionError("a future without a result ended")
 
 
 @asynccontextmanager

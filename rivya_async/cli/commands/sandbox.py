@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..._core.config import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from ..._core.errors import ConfigurationError
 from ..command import command
 from ..options import FILE, PATH, PORT, POSITIVE, SECONDS, KeyValue
-from ..session_factory import new_sandbox
+from ..session_factory import export_lines, new_sandbox
 
 if TYPE_CHECKING:
     from ...sandbox import Sandbox
@@ -69,15 +67,13 @@ async def sandbox(
             server.faults.load(faults)
     except (ValueError, OSError) as error:
         raise ConfigurationError(f"the sandbox cannot be created: {error}") from None
-    async with server:  # its key is made up and opens nothing else, so that it may be printed
+    async with server:
         value: dict[str, Any] = {"api_key": server.api_key, "base_url": server.base_url}
-        exports = {API_KEY_VARIABLE: server.api_key, BASE_URL_VARIABLE: server.base_url}
-        lines = [f"export {name}={shlex.quote(text)}" for name, text in exports.items()]
-        lines += [f"# {key['account']}, {key['what']}: {key['key']}" for key in more_keys]
+        lines = [*export_lines(server), *(f"# {key['account']}, {key['what']}: {key['key']}" for key in more_keys)]
         output.write_result({**value, "keys": more_keys} if more_keys else value, text="\n".join(lines))
         output.write_note(f"The sandbox listens on {server.base_url} until Ctrl-C. It sells nothing.")
         output.write_note(f"Watch it in a browser: {server.base_url}/")
-        await asyncio.get_running_loop().create_future()
+        await asyncio.Event().wait()
 
 
 def _add_keys(

@@ -8,7 +8,6 @@ import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import click
 
@@ -18,6 +17,7 @@ from ..._engine.environment import Environment
 from ..command import command
 from ..exit_codes import ExitCode
 from ..options import secret_option
+from ..session_factory import check_http_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -56,7 +56,7 @@ async def sign(context: CommandContext, *, events: tuple[str, ...], to: str | No
         lines = [*(f"{name}: {value}" for name, value in headers.items()), "", body.decode()]
         context.output.write_result({"headers": headers, "body": body.decode()}, text="\n".join(lines))
         return ExitCode.OK
-    check_url("--to", to)
+    check_http_url(to, "--to takes the http or https URL of a receiver")
     async with open_client() as client:
         status = await post_delivery(client, to, body, headers.items())
     value = {"event_id": event_id, "response_status": status}
@@ -70,18 +70,6 @@ def read_secret(given: str | None) -> str:
     if not secret.strip():
         raise ConfigurationError(f"there is no signing secret: set {SECRET_VARIABLE}, or pass --secret - and type it")
     return secret.strip()
-
-
-def check_url(option: str, url: str) -> str:
-    """Returns the URL of a receiver. Raises `ConfigurationError` if it is none."""
-    try:
-        parts = urlsplit(url)
-        is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_valid = False
-    if not is_valid:
-        raise ConfigurationError(f"{option} takes the http or https URL of a receiver")
-    return url
 
 
 def is_success(status: int | None) -> bool:
