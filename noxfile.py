@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -19,6 +21,21 @@ LOWEST_TESTS = (
 )
 
 CORE_TESTS = ("tests/core", "tests/models")
+
+QUICK_TESTS = (
+    *("tests/core", "tests/jobs", "tests/engine/test_wait_registry.py", "tests/engine/test_request_executor.py"),
+    *("tests/session/test_submit.py", "tests/session/test_wait.py", "tests/session/test_lifecycle.py"),
+    *("tests/session/test_uvloop.py", "tests/batch/test_batch.py", "tests/receiver/test_verify.py"),
+    *("tests/public/test_exports.py", "tests/dashboard/test_browser.py::test_job_appears_and_shows_image"),
+)
+"""The pure layer, purchase, wait and batch, and one page in a browser."""
+
+STRESS_TESTS = ("tests/engine", "tests/session", "tests/batch", "tests/workers", "tests/receiver", "tests/sandbox")
+
+FUZZ_TESTS = ("tests/core", "tests/receiver/test_receiver_properties.py", "tests/batch/test_manifest.py")
+"""Tests of the parsers of bytes from others: event streams, headers, signatures, manifests, forms and JSON."""
+
+PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.13t", "3.14t")
 
 CODE = ("rivya_async", "tests", "examples", "benchmarks", "noxfile.py")
 
@@ -60,6 +77,54 @@ def tests(session: nox.Session) -> None:
     run(session, "coverage", "combine", "--quiet")
     run(session, "coverage", "report", "--include=rivya_async/_core/*", "--fail-under=100")
     run(session, "pytest", "-n", "auto", *(f"--ignore={each}" for each in CORE_TESTS), *session.posargs)
+
+
+@nox.session(python=False)
+def quick(session: nox.Session) -> None:
+    """The tests to run before each commit: the pure layer with few examples, the main path, and one browser page."""
+    options = ("-n", "auto", "-q", *session.posargs)
+    run(session, "pytest", *options, *QUICK_TESTS, RIVYA_EXAMPLES="5", RIVYA_BROWSER_TESTS=has_chromium())
+
+
+def has_chromium() -> str:
+    """Returns the value of `RIVYA_BROWSER_TESTS`: without a browser its tests are skipped."""
+    return "1" if shutil.which("chromium") else ""
+
+
+def tests_on(session: nox.Session) -> None:
+    """The quick tests on this Python; pass paths for others: `-- tests`."""
+    session.install("--quiet", "--editable", ".[dev]")
+    paths = session.posargs or QUICK_TESTS
+    session.run("python", "-m", "pytest", "-n", "auto", "-q", *paths, env={"RIVYA_EXAMPLES": "5"})
+
+
+for version in PYTHONS:
+    nox.session(python=version, venv_backend="uv", name=f"tests-{version}")(tests_on)
+
+
+@nox.session(python=False)
+def stress(session: nox.Session) -> None:
+    """Tests five times in random order beside four busy loops, with two processes and with eight."""
+    paths = session.posargs or STRESS_TESTS
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    try:
+        for workers, _ in itertools.product(("2", "8"), range(5)):
+            run(session, "pytest", "-n", workers, "-q", "-p", "randomly", *paths)
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
+
+
+@nox.session(python=False)
+def fuzz(session: nox.Session) -> None:
+    """The properties of the parsers with 5,000 examples each: `-- --examples 100000` for more."""
+    paths, examples = list(session.posargs), "5000"
+    if "--examples" in paths:
+        at = paths.index("--examples")
+        examples = paths[at + 1]
+        del paths[at : at + 2]
+    run(session, "pytest", "-n", "auto", "-q", *(paths or FUZZ_TESTS), RIVYA_EXAMPLES=examples)
 
 
 @nox.session(python=False)

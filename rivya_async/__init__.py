@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._core.catalogue.model import ChatCapabilities, Model
+    from ._core.catalogue.model import Model
     from ._core.catalogue.model_param import ModelParam
     from ._core.catalogue.pricing import PriceEstimate
     from ._core.catalogue.reference_rules import FileLimit, ReferenceRules
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from ._core.open_jobs import OpenJob
     from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts
     from ._core.spend import SpendSummary
-    from ._core.types.chat import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
+    from ._core.types.chat import ChatCapabilities, ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
     from ._core.types.generations import (
         Credits,
         ErrorDetail,
@@ -151,8 +151,8 @@ __all__ = [
 
 _NAMES_BY_MODULE = {
     "._core.limits.external_limiter": "ExternalRateLimiter",
-    "._core.catalogue.model": "ChatCapabilities Model",
-    "._core.types.chat": "ChatCompletion ChatCredits ChatMessage ChatSession Usage",
+    "._core.catalogue.model": "Model",
+    "._core.types.chat": "ChatCapabilities ChatCompletion ChatCredits ChatMessage ChatSession Usage",
     "._core.chat.accumulator": "ChatEvent",
     "._core.errors": (
         "APIConnectionError APIDisabledError APIStatusError AuthenticationError BadRequestError "

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import warnings
-import weakref
-from typing import TYPE_CHECKING, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from ._core import assumptions
 from ._core.argument_advice import advise, explain_arguments
 from ._core.catalogue.learned_prices import LearnedPrices
 from ._core.config import Config, validate_headers
-from ._core.errors import ConfigurationError, SessionClosedError
+from ._core.errors import ConfigurationError
 from ._core.http.messages import RequestOptions, merge_headers
 from ._core.limits.external_limiter import ExternalRateLimiter
 from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, validate_policy
@@ -21,15 +19,16 @@ from ._core.polling.webhook_updates import DeliveryRateEstimator
 from ._core.public_module import set_public_module
 from ._core.spend import SpendLedger, SpendSummary, validate_cap, validate_prices
 from ._engine.connection import Connection
-from ._engine.engine import Engine, warn_unclosed
+from ._engine.engine import Engine
 from ._engine.environment import Environment
 from ._engine.hooks import validate_hooks
-from ._engine.logs import configure_logging, with_log
+from ._engine.logs import configure_logging
 from ._engine.purchase_preflight import PurchasePreflight
+from ._session_lifecycle import SessionLifecycle
 from .resources import resource
 from .resources.account import CreditsResource, OpenApi
 from .resources.chat import Chat
-from .resources.downloads import ResultDownloads, is_url, resolve_names
+from .resources.downloads import DownloadMethods, ResultDownloads
 from .resources.files import Files
 from .resources.generation_methods import GenerationMethods
 from .resources.generations import Generations
@@ -39,21 +38,17 @@ from .resources.webhooks import WebhookEvents, Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
     from ssl import SSLContext
-    from types import TracebackType
 
     import aiohttp
 
     from ._core.catalogue.model import Model
     from ._core.open_jobs import OpenJob
-    from ._core.types.generations import Generation
     from ._engine.hooks import Hooks
     from ._engine.http.transport import Transport
-    from ._engine.transfers.uploader import OnProgress
 
 
-class RivyaSession(GenerationMethods):
+class RivyaSession(SessionLifecycle, GenerationMethods, DownloadMethods):
     """Connections, polls and settings for one account on one event loop.
 
     Use it as an async context manager, or call `aclose()`. It may be created before the loop runs and binds to the loop
@@ -201,8 +196,8 @@ class RivyaSession(GenerationMethods):
         engine = self._open_engine
         self.models = Models(engine, self._catalogue)
         self.files = Files(engine, self.models.retrieve)
-        self._downloads = ResultDownloads(engine)
         self._jobs = JobOperations(engine, poll, self._preflight, self.files.resolve_references)
+        self._downloads = ResultDownloads(engine, self._jobs.record)
         self.generations = Generations(self._jobs, self._delivery_rate)
         self.chat = Chat(engine, self._preflight)
         self.credits = CreditsResource(engine)
@@ -309,145 +304,6 @@ class RivyaSession(GenerationMethods):
             "a RivyaSession is not copied or pickled: it owns connections and waits of one event loop. Share it within "
             "the loop, use with_options for other options, or create a session in each process"
         )
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def start(self) -> None:
-        """Opens the session, so that the first call does not block the loop. `async with` calls it.
-
-        Imports and the TLS context are prepared in a thread, once per process. Further calls do nothing. Raises
-        `SessionClosedError` for a closed session. Safe to cancel.
-        """
-        if not self._closed:
-            await self._connection.prepare()
-        self._open_engine()
-
-    async def aclose(self) -> None:
-        """Closes the session. Concurrent calls wait for the first one; later calls do nothing.
-
-        Waits end with `SessionClosedError`. Pauses between attempts end. Requests in flight finish within
-        `Timeouts.total` seconds, or `Timeouts.chat`; no new request starts. Downloads, uploads and streams are aborted.
-        Cancelling `aclose` aborts the requests in flight and closes the connections at once: a request that the service
-        may have processed raises `OutcomeUnknownError` with its key. Cancelling a concurrent `aclose` aborts nothing.
-        """
-        engine, was_closed = self._engine, self._closed
-        if (
-            self._root is not None or engine is None or self._pid != os.getpid()
-        ):  # another session or process owns the engine
-            self._closed = True
-            return
-        if engine.loop is asyncio.get_running_loop():
-            self._closed = True
-            self._finalizer.detach()
-            await engine.aclose()
-        elif not was_closed:
-            if not engine.loop.is_closed():
-                raise ConfigurationError("this session belongs to another event loop: close it there")
-            self._closed = True
-            self._finalizer.detach()
-            engine.transport.abandon()
-
-    async def download(
-        self,
-        generation_or_url: Generation | str,
-        to: str | os.PathLike[str],
-        *,
-        name: str | None = None,
-        exists: Literal["keep", "error", "overwrite", "rename"] | None = None,
-        max_bytes: int | None = 2 * 1024**3,
-        on_progress: OnProgress | None = None,
-    ) -> list[Path]:
-        """Saves the files of a succeeded job, or of one URL. Returns a list of their paths, also for one file.
-
-        The job is a record, or a task id, whose record is read first.
-
-        `to` is a folder if it exists as one, ends with a separator (`"out/"`) or `name` is given; it is created if
-        missing. Files are named after the task and their format. Otherwise `to` is the name of the first file, and
-        further files get a number; a name with the extension of another format is a `DownloadError`, which names the
-        right one. `name` is a template with `{task_id}`, `{model}`, `{index}` (from 1) and `{ext}` (with its dot). `~`
-        is the home folder.
-
-        `exists` says what happens where a file exists: `keep` returns its path without a request, `error` raises
-        `ConfigurationError`, `overwrite` replaces it, `rename` saves as `kite (1).png`. The default is `keep` for names
-        that contain the task id, and `error` for names that the caller chose.
-
-        Each file is streamed to a hidden file in the same folder, checked for its length, and renamed when complete. An
-        interrupted transfer resumes if the host names the same version of the file, by the retry policy counted from
-        the last progress. An expired link (400, 401, 403, 404, 410) is refreshed by reading the job again. If the
-        download of a file over 1 MiB is cancelled or fails, the partial file stays, and the next download of the same
-        file to the same path resumes it; smaller partial files are deleted. A session downloads at most 16 files at
-        once.
-
-        Requests for files have no API key, headers, cookies or credentials of the session or of `http`. The links of a
-        job, and every redirect, lead to public addresses only, or to the host of `base_url`, and never from https to
-        http. A URL that is passed as a string may lead to any address. A page or a message in place of the file is
-        retried. `on_progress(received, total)` is called, or awaited, after each chunk, in bytes; `total` is None if
-        the host does not report the length. A file of more than `max_bytes` (2 GiB) is rejected; None sets no limit.
-        Links may expire: download soon.
-
-        Raises `ConfigurationError` if the job has no result, a name is invalid, or a file exists; `DownloadError` if
-        the file cannot be written, is larger than `max_bytes` or not a media file, or a link is not followed; and what
-        any read can raise.
-
-        >>> async def main():
-        ...     async with RivyaSession() as session:
-        ...         kite = await session.generate("z-image", "A red kite")
-        ...         return await session.download(kite, "kites", name="{model}-{index:02}{ext}")
-        >>> asyncio.run(main())
-        [PosixPath('kites/z-image-01.png')]
-        """
-        source = generation_or_url
-        if isinstance(source, str) and not is_url(source):
-            resolve_names(None, to, name, 1, exists)  # an invalid target sends nothing
-            source = await self.generations.retrieve(source)
-        return await self._downloads.save(
-            source, to, name=name, exists=exists, max_bytes=max_bytes, on_progress=on_progress
-        )
-
-    def _open_engine(self) -> Engine:
-        """Returns the engine, created on first use. Raises for a closed session, another loop and a forked process."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise ConfigurationError(
-                "a RivyaSession runs on asyncio, and no asyncio event loop is running here. Use asyncio.run(...), or "
-                "the asyncio backend of anyio"
-            ) from None
-        if self._closed:
-            raise SessionClosedError("this session is closed: create a new RivyaSession")
-        if self._root is not None:
-            engine = self._root._open_engine()  # noqa: SLF001 - of the same class
-            if self._engine is None:
-                self._engine = engine.with_options(self._retry, self._options or RequestOptions())
-            return self._engine
-        if self._pid != os.getpid():
-            raise ConfigurationError("this session was created before a fork: create a RivyaSession in each process")
-        if self._engine is None:
-            transport = self._connection.open()
-            self._engine = Engine(
-                transport,
-                config=self._config,
-                retry=self._retry,
-                environment=self._environment,
-                hooks=with_log(self._hooks),
-                max_connections=min(self._max_connections, transport.max_connections),
-                rate_limit=self._rate_limit,
-                durations=self._durations,
-                delivery_rate=self._delivery_rate,
-                open_jobs=self._jobs.preflight.open_jobs,
-                options=self._options,
-            )
-            self._finalizer = weakref.finalize(self, warn_unclosed, self._engine, repr(self), self._pid)
-        elif self._engine.loop is not loop:
-            raise ConfigurationError("this session belongs to another event loop: create a RivyaSession for each loop")
-        return self._engine
 
 
 def _packaged_models() -> Mapping[str, Model]:

@@ -7,10 +7,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from rivya_async.sandbox import Sandbox
 from tests.chromium import Chromium, chromium
 from tests.workers.redis_server import RedisServer, require_redis
+
+settings.register_profile("default", deadline=None)  # on a busy machine, an example may take any time
+settings.load_profile("default")
 
 assert Sandbox.__init__.__kwdefaults__ is not None
 Sandbox.__init__.__kwdefaults__["seed"] = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .public_module import set_public_module
+from .types.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -22,7 +23,7 @@ MAX_LISTED_JOBS: Final = 20
 
 
 @attrs.frozen
-class OpenJob:
+class OpenJob(Record):
     """Job that a session bought and has not seen end."""
 
     task_id: str

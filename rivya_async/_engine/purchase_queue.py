@@ -172,6 +172,8 @@ class PurchaseQueue:
 
     def on_accepted(self, *, is_probe: bool) -> None:
         """Applies an accepted purchase. Called before it is an open job."""
+        if not self.limit.is_known:
+            return
         self.limit.on_accepted(self.loop.time(), self._observer.count, is_probe=is_probe)
         self.limiter.rate_controller.ignores_purchases = self.limit.is_confirmed
         self.schedule_dispatch()

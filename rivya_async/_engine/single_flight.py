@@ -41,7 +41,8 @@ class SingleFlightCache(Generic[K, V]):
             call.task = self._loop.create_task(self._run(key, call, make))
         call.waiters += 1
         try:
-            return await asyncio.shield(call.task)
+            await asyncio.wait([call.task])  # not `shield`, which reports the errors of a call that nobody awaits
+            return call.task.result()
         except RivyaError as error:
             raise copy_error(error) from None
         finally:
@@ -50,6 +51,8 @@ class SingleFlightCache(Generic[K, V]):
                 self._forget(key, call)
                 call.task.cancel()
                 await asyncio.wait([call.task])
+            if call.task.done() and not call.task.cancelled():
+                call.task.exception()  # marks an error as retrieved: the caller may be cancelled
 
     async def aclose(self) -> None:
         """Waits for the calls in flight."""

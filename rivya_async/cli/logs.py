@@ -40,11 +40,7 @@ def configure_worker_logging(*, is_json: bool, verbosity: int = 0) -> None:
     if verbosity:
         enable_logging(verbosity, is_json=is_json)
     logging.getLogger("taskiq").setLevel(logging.WARNING)
-    silence_broker_log()
-
-
-def silence_broker_log() -> None:
-    """Drops the broker library's traceback for each heartbeat that fails. The worker logs the outage itself."""
+    # The worker logs an outage itself: this library writes a traceback for each heartbeat that fails.
     logging.getLogger("taskiq_redis_streams").setLevel(logging.ERROR)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import attrs
 
@@ -40,11 +40,71 @@ def is_url(source: str) -> bool:
     return "/" in source or ":" in source
 
 
-class ResultDownloads:
-    """The implementation of `RivyaSession.download`."""
+class DownloadMethods:
+    """Method to save the files of jobs."""
 
-    def __init__(self, engine: Callable[[], Engine]) -> None:
+    _downloads: ResultDownloads
+
+    async def download(
+        self,
+        generation_or_url: Generation | str,
+        to: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        exists: Literal["keep", "error", "overwrite", "rename"] | None = None,
+        max_bytes: int | None = 2 * 1024**3,
+        on_progress: OnProgress | None = None,
+    ) -> list[Path]:
+        """Saves the files of a succeeded job, or of one URL. Returns a list of their paths, also for one file.
+
+        The job is a record, or a task id, whose record is read first.
+
+        `to` is a folder if it exists as one, ends with a separator (`"out/"`) or `name` is given; it is created if
+        missing. Files are named after the task and their format. Otherwise `to` is the name of the first file, and
+        further files get a number; a name with the extension of another format is a `DownloadError`, which names the
+        right one. `name` is a template with `{task_id}`, `{model}`, `{index}` (from 1) and `{ext}` (with its dot). `~`
+        is the home folder.
+
+        `exists` says what happens where a file exists: `keep` returns its path without a request, `error` raises
+        `ConfigurationError`, `overwrite` replaces it, `rename` saves as `kite (1).png`. The default is `keep` for names
+        that contain the task id, and `error` for names that the caller chose.
+
+        Each file is streamed to a hidden file in the same folder, checked for its length, and renamed when complete. An
+        interrupted transfer resumes if the host names the same version of the file, by the retry policy counted from
+        the last progress. An expired link (400, 401, 403, 404, 410) is refreshed by reading the job again. If the
+        download of a file over 1 MiB is cancelled or fails, the partial file stays, and the next download of the same
+        file to the same path resumes it; smaller partial files are deleted. A session downloads at most 16 files at
+        once.
+
+        Requests for files have no API key, headers, cookies or credentials of the session or of `http`. The links of a
+        job, and every redirect, lead to public addresses only, or to the host of `base_url`, and never from https to
+        http. A URL that is passed as a string may lead to any address. A page or a message in place of the file is
+        retried. `on_progress(received, total)` is called, or awaited, after each chunk, in bytes; `total` is None if
+        the host does not report the length. A file of more than `max_bytes` (2 GiB) is rejected; None sets no limit.
+        Links may expire: download soon.
+
+        Raises `ConfigurationError` if the job has no result, a name is invalid, or a file exists; `DownloadError` if
+        the file cannot be written, is larger than `max_bytes` or not a media file, or a link is not followed; and what
+        any read can raise.
+
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         kite = await session.generate("z-image", "A red kite")
+        ...         return await session.download(kite, "kites", name="{model}-{index:02}{ext}")
+        >>> asyncio.run(main())
+        [PosixPath('kites/z-image-01.png')]
+        """
+        return await self._downloads.save(
+            generation_or_url, to, name=name, exists=exists, max_bytes=max_bytes, on_progress=on_progress
+        )
+
+
+class ResultDownloads:
+    """The implementation of `RivyaSession.download`. `record` receives each record that is read by a task id."""
+
+    def __init__(self, engine: Callable[[], Engine], record: Callable[[Generation], None]) -> None:
         self._engine = engine
+        self._record = record
 
     async def save(
         self,
@@ -56,8 +116,12 @@ class ResultDownloads:
         max_bytes: int | None,
         on_progress: OnProgress | None,
     ) -> list[Path]:
-        """Saves the files of a job or of one URL; see `RivyaSession.download`."""
+        """Saves the files of a job or of one URL; see `DownloadMethods.download`."""
         _validate_options(max_bytes, on_progress)
+        if isinstance(source, str) and not is_url(source):
+            resolve_names(None, to, name, 1, exists)  # an invalid target sends nothing
+            source = await self._engine().executor.execute(retrieve_generation(source))
+            self._record(source)
         urls = _source_urls(source)
         names = resolve_names(source, to, name, len(urls), exists)
         existing = await run_in_thread_uncancellable(names.find_existing, len(urls))

@@ -155,7 +155,7 @@ class JobOperations:
     async def save(self, ended: Generation, target: SaveTarget) -> None:
         """Saves the files of a succeeded job. Raises `DownloadError` with the task id for every failure."""
         try:
-            await ResultDownloads(self.engine).save(
+            await ResultDownloads(self.engine, self.record).save(
                 ended, target.to, name=None, exists=target.exists, max_bytes=None, on_progress=None
             )
         except (DownloadError, SessionClosedError) as error:

@@ -23,6 +23,7 @@ from .api_keys import ALL_SCOPES, DEFAULT_RATE_WINDOW, ApiKey, RateLimiter, gene
 from .dashboard.handlers import DashboardHandlers
 from .faults.fault import DELIVERY
 from .faults.registry import FaultRegistry
+from .http_server import SandboxServer
 from .request_handler import RequestHandler
 from .responses import JSON_TYPE, error_body
 from .service_state import Account, ServiceState
@@ -30,15 +31,6 @@ from .store import StateStore
 
 MAIN_ACCOUNT: Final = "main"
 """Name of the account of `api_key`."""
-
-BACKLOG: Final = 4096
-"""Connections that may wait to be accepted."""
-
-SHUTDOWN_TIMEOUT: Final = 0.1
-"""Seconds for running requests to end when the sandbox is closed."""
-
-LINGERING_TIME: Final = 1.0
-"""Seconds for which aiohttp drains an unread request body after the response."""
 
 
 class Sandbox:
@@ -129,7 +121,7 @@ class Sandbox:
             self.service_state.base_url = self._address()
         self._handler = RequestHandler(self._api, self.faults, RateLimiter(rate_limit, rate_window), clock)
         self._dashboard = DashboardHandlers(self._api, self.faults, clock)
-        self._runner: web.ServerRunner | None = None
+        self._server: SandboxServer | None = None
 
     @property
     def base_url(self) -> str:
@@ -217,20 +209,16 @@ class Sandbox:
 
     async def start(self) -> Self:
         """Starts to listen; raises RuntimeError if the sandbox is running."""
-        if self._runner is not None:
+        if self._server is not None:
             raise RuntimeError("the sandbox is running already")
         self._store.open()
-        server = web.Server(self._handle, access_log=None, lingering_time=LINGERING_TIME)
-        runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIMEOUT)
-        self._runner = runner
+        self._server = SandboxServer(self._handle)
         try:
             await self._store.flush()
-            await runner.setup()
-            await web.TCPSite(runner, self._host, self._port, backlog=BACKLOG).start()
+            self._port = await self._server.listen(self._host, self._port)
         except BaseException:
             await self.aclose()
             raise
-        self._port = runner.addresses[0][1]
         self.service_state.base_url = self._address()
         self._api.webhooks.start(self._clock, self.faults)
         return self
@@ -251,12 +239,12 @@ class Sandbox:
 
     async def aclose(self) -> None:
         """Stops to listen and closes every connection; the state is kept. Idempotent."""
-        runner, self._runner = self._runner, None
+        server, self._server = self._server, None
         async with AsyncExitStack() as stack:  # closes in reverse order
             stack.push_async_callback(self._store.aclose)
             stack.push_async_callback(self._api.webhooks.aclose)
-            if runner is not None:
-                stack.push_async_callback(runner.cleanup)
+            if server is not None:
+                stack.push_async_callback(server.aclose)
 
     async def __aenter__(self) -> Self:
         return await self.start()

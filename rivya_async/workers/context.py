@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -119,6 +119,13 @@ def find_worker_context(broker: AsyncBroker) -> WorkerContext | None:
     """Returns the same, or None if no worker is open."""
     context = getattr(broker.state, CONTEXT_KEY, None)
     return context if isinstance(context, WorkerContext) else None
+
+
+async def wait_at_most(seconds: float, call: Awaitable[object]) -> None:
+    """Awaits a call, and cancels it after so many seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await call
 
 
 async def repeat(action: Callable[[], Awaitable[None]], interval: float, subject: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +19,7 @@ from .._core.errors import APIStatusError, RateLimitError, ResponseDecodeError
 from .._core.limits.external_limiter import ExternalRateLimiter
 from .._core.limits.rate_controller import AdaptiveRate
 from .._engine.hooks import Hooks
-from .context import LOG
+from .context import LOG, wait_at_most
 from .redis_availability import connection_options
 from .shared_rate import MAX_RETRY_AFTER, SharedRateState
 
@@ -239,7 +238,5 @@ class _ClosableThrottledStore(ThrottledStore):
 
 async def _wait(event: asyncio.Event, timeout: float) -> bool:
     """Waits for an event; returns whether it was set within `timeout` seconds."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout):
-            await event.wait()
+    await wait_at_most(timeout, event.wait())
     return event.is_set()

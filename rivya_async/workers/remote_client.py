@@ -7,7 +7,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from operator import attrgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -31,7 +31,7 @@ from .._core.http.error_responses import status_error_class
 from .._core.types.generations import Generation
 from .._core.types.purchase_cost import Charge
 from .._jobs.transitions import UNPURCHASED, InvalidRecordError, JobInDoubtError, JobState
-from .context import repeat
+from .context import repeat, wait_at_most
 from .heartbeat import load_prices
 from .job_message import JobMessage
 from .store import JobRecord
@@ -116,9 +116,7 @@ class RemoteJobClient:
     ) -> None:
         try:
             if self._withdraw_task is not None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(WITHDRAW_TIMEOUT):
-                        await self._withdraw_task
+                await wait_at_most(WITHDRAW_TIMEOUT, self._withdraw_task)
         finally:
             if self._poll_task is not None:
                 self._poll_task.cancel()
@@ -137,9 +135,7 @@ class RemoteJobClient:
         try:
             is_new, record = await self._enqueue_and_wait(message, _purchase_is_decided)
         except asyncio.CancelledError:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(WITHDRAW_TIMEOUT):
-                    await self._withdraw([message.key])
+            await wait_at_most(WITHDRAW_TIMEOUT, self._withdraw([message.key]))
             raise
         if record.state in UNPURCHASED:  # the account blocks all purchases: the caller decides what to do
             await self._withdraw([message.key])
@@ -273,8 +269,7 @@ def error_from_record(record: JobRecord) -> RivyaError:
     return ERRORS_BY_NAME.get(record.error_type or "", RivyaError)(reason, idempotency_key=key)
 
 
-def _has_ended(record: JobRecord) -> bool:
-    return record.has_ended
+_has_ended: Final[Condition] = attrgetter("has_ended")
 
 
 def _purchase_is_decided(record: JobRecord) -> bool:

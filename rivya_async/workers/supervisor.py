@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from .brokers import create_broker, create_store
-from .context import LOG
+from .context import LOG, wait_at_most
 from .taskiq_receiver import MAX_JOBS, DrainingReceiver
 from .worker import RivyaWorker
 
@@ -185,6 +185,4 @@ async def _serve(supervisor: WorkerSupervisor) -> None:
         stop.cancel()
         startup.cancel()
         await asyncio.wait({startup, stop})
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SHUTDOWN_TIMEOUT):
-                await worker.broker.shutdown()
+        await wait_at_most(SHUTDOWN_TIMEOUT, worker.broker.shutdown())

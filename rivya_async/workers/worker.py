@@ -21,7 +21,7 @@ from .._jobs.transitions import UNPURCHASED, JobState
 from ..session import RivyaSession
 from . import tasks
 from .brokers import RivyaStreamsBroker, create_broker, create_store
-from .context import CONTEXT_KEY, WorkerContext
+from .context import CONTEXT_KEY, WorkerContext, wait_at_most
 from .heartbeat import Heartbeat
 from .memory_store import MemoryStore
 from .redis_availability import describe_redis_error, redis_address
@@ -191,9 +191,7 @@ class RivyaWorker:
         return causes[-1] if causes else describe_redis_error(error, redis_address(self.store.url))
 
     async def _shut_down(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self.broker.shutdown()
+        await wait_at_most(CLOSE_TIMEOUT, self.broker.shutdown())
 
     # --- event handlers of the broker ---------------------------------------------------------------------------------
 
@@ -231,12 +229,9 @@ class RivyaWorker:
             return
         context.shutdown.set()
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await context.wait_until_idle()
-            with suppress(TimeoutError, ShutdownRequested):
-                async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await heartbeat.aclose(context)
+            await wait_at_most(CLOSE_TIMEOUT, context.wait_until_idle())
+            with suppress(ShutdownRequested):
+                await wait_at_most(CLOSE_TIMEOUT, heartbeat.aclose(context))
         finally:
             setattr(state, CONTEXT_KEY, None)
             await context.session.aclose()
@@ -248,6 +243,4 @@ class RivyaWorker:
         for hook in self.hooks:
             flush = getattr(hook, "flush", None)
             if flush is not None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(CLOSE_TIMEOUT):
-                        await asyncio.to_thread(flush)
+                await wait_at_most(CLOSE_TIMEOUT, asyncio.to_thread(flush))

@@ -58,6 +58,8 @@ def test_names_are_not_addresses(text: str) -> None:
         ("api.localhost", True),
         ("8.8.8.8", False),
         ("localhost.example", False),
+        ("2002:808:808::1", False),
+        ("2002:a00:1::1", True),
         ("rivya.ai", False),
         ("", False),
     ],

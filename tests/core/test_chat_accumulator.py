@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rivya_async._core import assumptions
 from rivya_async._core.chat.accumulator import ChatEvent, ChatStreamAccumulator, find_error
 from rivya_async._core.errors import ResponseDecodeError, StreamInterruptedError
 from rivya_async._core.http.sse import Event
@@ -184,13 +185,15 @@ def test_unreadable_event_raises(data: Any) -> None:
     assert raised.value.text == "So far"
 
 
-def test_limits_answer_length() -> None:
+def test_limits_answer_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert assumptions.MAX_RESPONSE_BYTES == 32 * 1024 * 1024
+    monkeypatch.setattr(assumptions, "MAX_RESPONSE_BYTES", 32 * 1024)
     answer_stream = ChatStreamAccumulator()
-    million = event({"delta": "x" * 1024 * 1024})
-    took(answer_stream, *[million] * 32)
+    thousand = event({"delta": "x" * 1024})
+    took(answer_stream, *[thousand] * 32)
     with pytest.raises(ResponseDecodeError, match="longer than"):
-        answer_stream.feed(million)
-    assert len(answer_stream.text) == 32 * 1024 * 1024
+        answer_stream.feed(thousand)
+    assert len(answer_stream.text) == 32 * 1024
 
 
 def test_completion_with_unreadable_member_is_kept() -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.catalogue.model import ChatCapabilities, Model
+from rivya_async import ChatCapabilities
+from rivya_async._core.catalogue.model import Model
 from rivya_async._core.catalogue.model_param import REFERENCES_PARAM, ModelParam
 from rivya_async._core.catalogue.reference_rules import FileLimit, ReferenceRules
 from rivya_async._core.catalogue.validation import (

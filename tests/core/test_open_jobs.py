@@ -55,3 +55,13 @@ def test_keeps_an_ended_job_until_its_caller_receives_it() -> None:
     jobs.on_generation(ended)  # another call returns it
     assert [each.task_id for each in jobs.undelivered] == ["task_0", "task_2"]
     assert jobs.get("task_1") is None
+
+
+def test_job_converts_to_json() -> None:
+    assert OpenJob("task_1", "key-1", "z-image", None, 1.5).to_dict() == {
+        "task_id": "task_1",
+        "idempotency_key": "key-1",
+        "model": "z-image",
+        "client_request_id": None,
+        "submitted_at": 1.5,
+    }

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.http.replays import MAX_CLOCK_DIFFERENCE, MAX_MEASURED_PURCHASE, MAX_REPLAY_AGE, ReplayDetector
+from rivya_async._core.http.replays import (
+    MAX_CLOCK_DIFFERENCE,
+    MAX_MEASURED_PURCHASE,
+    MAX_REPLAY_AGE,
+    MEASURED_PURCHASES,
+    ReplayDetector,
+)
 from rivya_async._core.types.generations import Generation
 
 NOW: Final = datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp()
@@ -93,3 +99,14 @@ def test_slow_purchase_and_record_without_times_measure_nothing() -> None:
     detector.learn(job(NOW - 1000, None), {}, elapsed=0.5)
     age = MAX_CLOCK_DIFFERENCE + 5
     assert detector.is_replay(job(NOW - age, None), dated(NOW), elapsed=0.5, now=NOW)
+
+
+def test_change_of_the_clocks_is_measured_later() -> None:
+    detector = ReplayDetector()
+    for _ in range(MEASURED_PURCHASES):
+        detector.learn(job(NOW, NOW), dated(NOW), elapsed=0.5)
+    new = job(NOW - 60, NOW - 60)
+    assert detector.is_replay(new, dated(NOW), elapsed=0.5, now=NOW)
+    for _ in range(MEASURED_PURCHASES):
+        detector.learn(new, dated(NOW), elapsed=0.5)
+    assert not detector.is_replay(new, dated(NOW), elapsed=0.5, now=NOW)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import socket
 
 import aiohttp
 import pytest
@@ -33,6 +35,36 @@ async def test_closes_at_once_with_open_connections() -> None:
             await client.request("GET", "/api/v1/models")
         await client.sandbox.aclose()
     assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize("iterations", range(6))
+async def test_connection_accepted_while_closing_is_closed(iterations: int) -> None:
+    async with Sandbox() as sandbox:
+        client = socket.create_connection(("127.0.0.1", int(sandbox.base_url.rpartition(":")[2])))
+        client.setblocking(False)
+        for _ in range(iterations):
+            await asyncio.sleep(0)
+    with client, contextlib.suppress(ConnectionResetError):
+        async with asyncio.timeout(10):
+            assert await asyncio.get_running_loop().sock_recv(client, 1) == b""
+
+
+async def test_connection_with_unread_responses_is_closed() -> None:
+    async with Sandbox() as sandbox:
+        server = sandbox._server
+        assert server is not None
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(sandbox.base_url.rpartition(":")[2]), limit=1)
+        writer.write(b"GET /api/v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200)
+        while not server.connections:  # noqa: ASYNC110 - the server has no such event
+            await asyncio.sleep(0)
+        transport = server.connections[0].transport
+        assert transport is not None
+        while not transport.get_write_buffer_size():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert transport.get_extra_info("socket").fileno() == -1
+    writer.transport.abort()
+    await asyncio.sleep(0)
+    assert reader is not None
 
 
 async def test_restart_keeps_port_and_state() -> None:

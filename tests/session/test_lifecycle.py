@@ -507,9 +507,8 @@ async def test_cancel_generate_after_any_step(fault: dict[str, Any]) -> None:
                 if first:
                     keys = [key for key in sandbox.request_log.idempotency_keys if key in notes]
                     assert keys or first[0].id in notes or isinstance(end, Generation)
-                assert sandbox._runner is not None
-                assert sandbox._runner.server is not None
-                assert len(sandbox._runner.server.connections) <= 2
+                assert sandbox._server is not None
+                assert len(sandbox._server.connections) <= 2
             assert not duplicate_purchases(sandbox)
     if not fault:  # else a pause of real time decides how far the steps get
         assert any("during" in moment for moment in moments)

@@ -216,9 +216,8 @@ async def test_server_closes_idle_connection(name: str, whose: str, each_transpo
 
 async def test_closed_idle_connection_costs_no_attempt(sandbox: Sandbox, session: RivyaSession) -> None:
     await session.submit("z-image", "A red kite")
-    assert sandbox._runner is not None
-    assert sandbox._runner.server is not None
-    for connection in list(sandbox._runner.server.connections):
+    assert sandbox._server is not None
+    for connection in list(sandbox._server.connections):
         assert connection.transport is not None
         connection.transport.abort()
     await session.submit("z-image", "A blue whale")
@@ -465,9 +464,8 @@ async def test_keeps_no_cookies(sandbox: Sandbox) -> None:
 async def test_reuses_and_limits_connections(sandbox: Sandbox) -> None:
     async with open_session(sandbox, max_connections=5) as session:
         await asyncio.gather(*(session.credits.retrieve() for _ in range(200)))
-        assert sandbox._runner is not None
-        assert sandbox._runner.server is not None
-        server = sandbox._runner.server
+        assert sandbox._server is not None
+        server = sandbox._server
         assert len(server.connections) <= 5
         assert sandbox.request_log.peak_in_flight <= 5
     await wait_until(lambda: not server.connections)

@@ -41,6 +41,17 @@ def _is_poll(request: Request) -> bool:
     return is_poller and request.method == "GET" and request.path.startswith(f"{GENERATIONS}/")
 
 
+def _has_failed(outcome: Response | Exception | None) -> bool:
+    """Returns True for a poll without a record: a success with another body counts too."""
+    if not isinstance(outcome, Response) or not outcome.is_success:
+        return outcome is not None
+    try:
+        read_generation(outcome)
+    except ResponseDecodeError:
+        return True
+    return False
+
+
 @attrs.define
 class _PolledJob:
     """The polls of one job by one session."""
@@ -49,7 +60,7 @@ class _PolledJob:
     last_sent: float | None = None
     last_answer: float | None = None
     is_in_flight: bool = False
-    has_failed: bool = False
+    last_outcome: Response | Exception | None = None
     waiting_since: float | None = None
     may_be_verified: int = 0
     """Polls that contradicting webhooks may add."""
@@ -150,7 +161,7 @@ class Monitor:
         begin = max(job.last_answer, job.waiting_since)
         cap = max(policy.cap, 0.1 * (now - purchase.at)) + policy.floor
         longest = cap * (MAX_SKIPS if monitor.has_webhooks else 1)
-        if job.has_failed:
+        if _has_failed(job.last_outcome):
             longest = max(longest, monitor.retry.cap)
         if policy.adaptive or monitor.rate_limit is not None:  # the first waits for similar jobs, the second for tokens
             return
@@ -180,7 +191,7 @@ class Monitor:
         if request.method == "GET" and request.path.startswith(f"{GENERATIONS}/"):
             job = monitor.job(request.path.rpartition("/")[2])
             job.last_answer, job.is_in_flight = now, False
-            job.has_failed = isinstance(outcome, Exception) or not outcome.is_success
+            job.last_outcome = outcome
             if isinstance(outcome, Response) and self._ends_wait(outcome):
                 job.last_sent = None  # a later wait polls at once
             if monitor.poll.adaptive and isinstance(outcome, Response) and outcome.is_success:

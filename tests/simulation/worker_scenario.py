@@ -154,7 +154,7 @@ class WorkerScenario(Scenario):
                     if len(jobs) < self.max_jobs and (queued := self._take(process)) is not None:
                         job = asyncio.create_task(self._process(context, queued))
                         jobs[job], pause = None, 0.1
-                        job.add_done_callback(jobs.pop)
+                        job.add_done_callback(partial(self._on_job_end, jobs, queued))
                     else:
                         await asyncio.sleep(pause)
                         pause = min(2 * pause, 8.0)
@@ -178,6 +178,12 @@ class WorkerScenario(Scenario):
                 return queued
         return None
 
+    def _on_job_end(self, jobs: dict[asyncio.Task[Any], None], queued: QueuedMessage, job: asyncio.Task[Any]) -> None:
+        """Returns the message of a cancelled task to the queue, also if the task had not begun."""
+        del jobs[job]
+        if job.cancelled():
+            queued.owner, queued.due = None, self.simulator.now + self.reclaim_after
+
     async def _process(self, context: WorkerContext, queued: QueuedMessage) -> None:
         delivery = partial(run_job, context, queued.message, queued.enqueued_at)
         try:
@@ -185,9 +191,6 @@ class WorkerScenario(Scenario):
         except ShutdownRequested:
             self.cover("message returned")
             queued.owner = None
-        except asyncio.CancelledError:
-            queued.owner, queued.due = None, self.simulator.now + self.reclaim_after
-            raise
         else:
             self.cover(f"message {record.state}")
             if record.state is JobState.DEAD:

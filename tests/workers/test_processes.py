@@ -95,7 +95,7 @@ async def test_worker_command_runs_until_sigterm(redis: RedisServer, tmp_path: P
         assert secret not in log
     stopped = await asyncio.to_thread(run_command, "worker", "--health", redis=redis)
     assert stopped.returncode == 6
-    assert "0 workers at work" in stopped.stdout
+    assert "0 workers running" in stopped.stdout
 
 
 async def test_batch_command_uses_workers(redis: RedisServer, tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import attrs
 
-from .. import assumptions
 from ..errors import ConfigurationError, InvalidRequestError
 from ..generation_request import Reference
 from ..public_module import set_public_module
+from ..types.chat import ChatCapabilities
 from ..types.generations import Amount, ValidationProblem, extra_fields
 from ..types.record import Record
 from .learned_prices import LearnedPrices, count_characters
@@ -18,42 +18,6 @@ from .model_param import DIALOGUE_PARAM, REFERENCES_PARAM, ModelParam
 from .pricing import PriceEstimate, estimate_price, price_params
 from .reference_rules import ReferenceRules, describe_reference
 from .validation import closest_matches, format_problems, shorten, suggestion_text
-
-
-@attrs.frozen
-class ChatCapabilities(Record):
-    """Capabilities of a chat model, as listed in the catalogue; None if not listed.
-
-    The names in the
-    catalogue are an assumption (`from_catalogue`).
-
-    >>> ChatCapabilities.from_catalogue({"web_search": True}).images is None
-    True
-    """
-
-    web_search: bool | None = None
-    """True if the model can search the web."""
-    images: bool | None = None
-    """True if the model takes pictures as attachments."""
-    reasoning_efforts: tuple[str, ...] | None = None
-    """Valid values of `reasoning_effort`."""
-    thoughts: bool | None = None
-    """True if the model can show its thoughts."""
-
-    @classmethod
-    def from_catalogue(cls, chat_capabilities: Mapping[str, Any] | None) -> ChatCapabilities:
-        """Reads `chat_capabilities` of a model; a member of another type counts as not listed."""
-        members = chat_capabilities or {}
-        values = members.get(assumptions.CHAT_EFFORTS_FIELD)
-        efforts = (
-            tuple(value for value in values if isinstance(value, str)) if isinstance(values, list | tuple) else None
-        )
-        return cls(
-            web_search=_read_capability(members.get(assumptions.CHAT_WEB_SEARCH_FIELD)),
-            images=_read_capability(members.get(assumptions.CHAT_IMAGES_FIELD)),
-            reasoning_efforts=efforts,
-            thoughts=_read_capability(members.get(assumptions.CHAT_THOUGHTS_FIELD)),
-        )
 
 
 class _PricedRecord(Record):
@@ -324,8 +288,4 @@ def bind_prices(model: Model, prices: LearnedPrices) -> None:
     object.__setattr__(model, "_learned_prices", prices)
 
 
-def _read_capability(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-set_public_module("rivya_async", ChatCapabilities, Model)
+set_public_module("rivya_async", Model)

@@ -14,7 +14,8 @@ from ..generation_request import GenerationRequest
 from ..types.generations import File, ValidationProblem
 
 if TYPE_CHECKING:
-    from ..catalogue.model import ChatCapabilities, Model
+    from ..catalogue.model import Model
+    from ..types.chat import ChatCapabilities
 
 BOOLEAN_FIELDS: Final = ("enable_web_search", "include_thoughts")
 TEXT_FIELDS: Final = ("session_id", "reasoning_effort", "client_request_id")

@@ -63,7 +63,9 @@ def is_local_host(host: str) -> bool:
     address = parse_address(host)
     if address is None:
         return is_loopback_host(host) or host.lower().endswith(".localhost")
-    return address.is_loopback or address.is_private or address.is_link_local
+    # 6to4 is private from Python 3.13 on; its embedded address says where it is.
+    embedded = address.sixtofour if isinstance(address, IPv6Address) else None
+    return address.is_loopback or (embedded or address).is_private or address.is_link_local
 
 
 def _embedded_addresses(address: Address) -> list[Address]:
@@ -79,6 +81,9 @@ def _embedded_addresses(address: Address) -> list[Address]:
 
 
 def _is_public(address: Address) -> bool:
-    is_nat64 = isinstance(address, IPv6Address) and address in NAT64  # only its embedded address counts
-    is_site_local = isinstance(address, IPv6Address) and address.is_site_local  # `is_global` is true for these
-    return is_nat64 or (address.is_global and not (address.is_multicast or address.is_reserved or is_site_local))
+    if isinstance(address, IPv6Address):
+        if address in NAT64 or address.sixtofour is not None:  # only its embedded address counts
+            return True
+        if address.is_site_local:  # `is_global` is true for these
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved)

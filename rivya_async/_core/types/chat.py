@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from .. import assumptions
 from ..public_module import set_public_module
 from .generations import Amount, extra_fields
 from .record import Record
@@ -121,4 +122,43 @@ class ChatSessionList(Record):
     extra: Mapping[str, Any] = extra_fields()
 
 
-set_public_module("rivya_async", ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage)
+@attrs.frozen
+class ChatCapabilities(Record):
+    """Capabilities of a chat model, as listed in the catalogue; None if not listed.
+
+    The names in the catalogue are an assumption (`from_catalogue`).
+
+    >>> ChatCapabilities.from_catalogue({"web_search": True}).images is None
+    True
+    """
+
+    web_search: bool | None = None
+    """True if the model can search the web."""
+    images: bool | None = None
+    """True if the model takes pictures as attachments."""
+    reasoning_efforts: tuple[str, ...] | None = None
+    """Valid values of `reasoning_effort`."""
+    thoughts: bool | None = None
+    """True if the model can show its thoughts."""
+
+    @classmethod
+    def from_catalogue(cls, chat_capabilities: Mapping[str, Any] | None) -> ChatCapabilities:
+        """Reads `chat_capabilities` of a model; a member of another type counts as not listed."""
+        members = chat_capabilities or {}
+        values = members.get(assumptions.CHAT_EFFORTS_FIELD)
+        efforts = (
+            tuple(value for value in values if isinstance(value, str)) if isinstance(values, list | tuple) else None
+        )
+        return cls(
+            web_search=_read_capability(members.get(assumptions.CHAT_WEB_SEARCH_FIELD)),
+            images=_read_capability(members.get(assumptions.CHAT_IMAGES_FIELD)),
+            reasoning_efforts=efforts,
+            thoughts=_read_capability(members.get(assumptions.CHAT_THOUGHTS_FIELD)),
+        )
+
+
+def _read_capability(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+set_public_module("rivya_async", ChatCapabilities, ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage)

@@ -288,7 +288,7 @@ class RequestExecutor:
                 self._log.on_outage(error)
             limiter.reject_calls_in_outage()
         elif error is None or isinstance(error, APIStatusError | ResponseDecodeError):
-            outage = controller.outage_duration(now)
+            outage = controller.outage_duration(now) if controller.is_down else 0.0
             if controller.on_success(now, sent_at):
                 self._log.on_recovery(outage)
                 limiter.dispatch()  # the outage is over

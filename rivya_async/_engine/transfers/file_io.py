@@ -67,7 +67,7 @@ async def await_uncancellable(future: asyncio.Future[T], on_cancel: Callable[[],
     Further cancellations do not end that wait: a scope and its parent may both cancel the caller.
     """
     try:
-        return await asyncio.shield(future)
+        await asyncio.wait([future])
     except asyncio.CancelledError:
         if on_cancel is not None:
             on_cancel()
@@ -77,6 +77,7 @@ async def await_uncancellable(future: asyncio.Future[T], on_cancel: Callable[[],
         if not future.cancelled():
             future.exception()  # marks an error as retrieved: the caller is cancelled
         raise
+    return future.result()
 
 
 # --- moves ------------------------------------------------------------------------------------------------------------

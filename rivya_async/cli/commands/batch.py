@@ -30,10 +30,10 @@ from ..batch_output import (
 from ..command import RivyaGroup, command
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
-from ..jobs import check_writable, ensure_dir
 from ..options import FILE, FOLDER, POSITIVE, KeyValue, broker_options, price_file_option, read_stdin_bytes
 from ..render import pluralize
 from ..run import handle_signals
+from ..run_jobs import check_writable, ensure_dir
 from ..session_factory import SANDBOX_POLL
 from ..session_factory import price_file as use_price_file
 from .batch_journal import check_target, export, report, retry, status, write_report_page

@@ -18,9 +18,10 @@ from ...batch import JobState, Row, RowRecord, RunRecord, SavedFile
 from ...batch.report import load_template, write_contact_sheet
 from ..command import command
 from ..errors import error_message
-from ..jobs import Job, ensure_dir, run_jobs
+from ..jobs import Job
 from ..options import FOLDER
 from ..render import format_credits, format_duration, pluralize
+from ..run_jobs import ensure_dir, run_jobs
 from ..session_factory import embedded_session
 
 if TYPE_CHECKING:

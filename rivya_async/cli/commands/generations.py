@@ -13,9 +13,10 @@ import click
 from ..._core.catalogue.model_param import REFERENCES_PARAM
 from ..._core.errors import ConfigurationError, RivyaError
 from ..._core.generation_request import GenerationRequest
+from ...resources.downloads import is_url
 from ..command import command
 from ..exit_codes import ExitCode
-from ..jobs import Job, download_target, run_jobs
+from ..jobs import Job
 from ..options import (
     OUTPUT_HELP,
     PATH,
@@ -30,6 +31,7 @@ from ..options import (
 )
 from ..progress import transfer_progress
 from ..render import format_credits, pluralize
+from ..run_jobs import download_target, run_jobs
 from ..session_factory import price_file as use_price_file
 
 if TYPE_CHECKING:
@@ -251,21 +253,16 @@ async def download(
     if name is not None and len(distinct) > 1 and "{task_id" not in name:
         raise ConfigurationError("put {task_id} into --name, so that the files of each have their own")
     place = target if name is not None else download_target(target, len(distinct))
-    async with context.open_session(needs_key=not all(map(_is_link, distinct)), renders=True) as session:
+    async with context.open_session(needs_key=not all(map(is_url, distinct)), renders=True) as session:
         with transfer_progress(context.output) as add_bar:
 
             async def save(source: str) -> tuple[str, list[str]]:
-                job = source if _is_link(source) else await session.generations.retrieve(source)
-                paths = await session.download(job, place, name=name, on_progress=add_bar(source), **options)
+                paths = await session.download(source, place, name=name, on_progress=add_bar(source), **options)
                 return source, [str(path) for path in paths]
 
             def write(result: tuple[str, list[str]]) -> None:
                 source, files = result
-                value = {"url" if _is_link(source) else "id": source, "files": files}
+                value = {"url" if is_url(source) else "id": source, "files": files}
                 context.output.write_result(value, text="\n".join(files))
 
             return await context.output.write_results(map(save, distinct), write)
-
-
-def _is_link(source: str) -> bool:
-    return "://" in source

@@ -18,9 +18,10 @@ from ..render import format_credits, format_param_value, pluralize, record_to_js
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ..._core.catalogue.model import ChatCapabilities, Model
+    from ..._core.catalogue.model import Model
     from ..._core.catalogue.model_param import ModelParam
     from ..._core.catalogue.reference_rules import ReferenceRules
+    from ..._core.types.chat import ChatCapabilities
     from ..output import Output
     from ..run import CommandContext
 

@@ -161,7 +161,7 @@ async def _show_health(context: CommandContext, *, broker: str | None, queue: st
         depth = await read_queue_depth(client.broker)
     value = {
         "workers": {name: dict(facts) for name, facts in beats.items()},
-        "queue": None if depth is None else {"waiting": depth.waiting, "held": depth.unacknowledged},
+        "queue": None if depth is None else {"waiting": depth.waiting, "unacknowledged": depth.unacknowledged},
         "dead_letters": dead,
     }
     reasons = [f"  {letter.key or 'no key'}: {letter.reason}" for letter in letters]
@@ -171,15 +171,15 @@ async def _show_health(context: CommandContext, *, broker: str | None, queue: st
 
 
 def _format_health(beats: Mapping[str, Mapping[str, Any]], depth: QueueDepth | None) -> list[str]:
-    lines = [f"{pluralize(len(beats), 'worker')} at work"]
+    lines = [f"{pluralize(len(beats), 'worker')} running"]
     now = Environment().wall_time()
     for name, facts in beats.items():
         counts = ", ".join(f"{facts[counter]} {counter}" for counter in COUNTERS if counter in facts)
-        state = "draining" if facts["draining"] else f"carrying {facts['active_jobs']}"
+        state = "draining" if facts["draining"] else pluralize(facts["active_jobs"], "job")
         rate = "" if facts["rate"] is None else f", {facts['rate']:.3g} requests/s for all"
         lines.append(
             f"  {name}: {state}, {counts or 'nothing yet'}, up {format_duration(now - facts['started_at'])}{rate}"
         )
     if depth is not None:
-        lines.append(f"queue: {depth.waiting:,} waiting, {depth.unacknowledged:,} held by workers")
+        lines.append(f"queue: {depth.waiting:,} waiting, {depth.unacknowledged:,} not acknowledged")
     return lines
