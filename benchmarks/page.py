@@ -31,8 +31,8 @@ def describe(module: ModuleType) -> str:
 def update_page(page: str, heading: str, section: str, order: Sequence[str]) -> str:
     """Returns the page with this section. Sections are sorted by the name of their benchmark."""
     sections: dict[str, str] = dict(SECTION.findall(page))
-    sections[heading] = f"\n{section.strip()}\n\n"
+    sections[heading] = section
     known = [each for each in sections if each.partition(" ")[0] in order]
     known.sort(key=lambda each: (order.index(each.partition(" ")[0]), each))
-    text = HEAD + "\n" + "".join(f"## {each}\n{sections[each]}" for each in known)
+    text = HEAD + "\n" + "\n".join(f"## {each}\n\n{sections[each].strip()}\n" for each in known)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"

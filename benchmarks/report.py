@@ -11,11 +11,12 @@ from importlib.metadata import version
 
 
 def describe_machine() -> str:
-    """Returns machine, versions and date. Only ratios are comparable between machines."""
+    """Returns machine, load, versions and date. Only ratios are comparable between machines."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
+    load = f"load {os.getloadavg()[0]:.1f}, " if hasattr(os, "getloadavg") else ""
     return (
-        f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, {python}, aiohttp {version('aiohttp')}, "
-        f"{time.strftime('%Y-%m-%d')}"
+        f"{os.cpu_count()} cores, {load}{platform.machine()}, {platform.system()}, {python}, "
+        f"aiohttp {version('aiohttp')}, {time.strftime('%Y-%m-%d')}"
     )
 
 

@@ -11,6 +11,7 @@ WSGI and `runserver` give each async view an event loop of its own. Under an ASG
 
 import os
 import sys
+from typing import Any
 
 from django.conf import settings
 from django.core.asgi import get_asgi_application
@@ -45,10 +46,11 @@ async def make_picture_async(request: HttpRequest) -> JsonResponse:
 
 
 def receive_webhook(request: HttpRequest) -> HttpResponse:
+    headers: Any = request.headers
     try:
-        event = verify(request.body, request.headers, os.environ["RIVYA_WEBHOOK_SECRET"])
+        event = verify(request.body, headers, os.environ["RIVYA_WEBHOOK_SECRET"])
     except WebhookVerificationError as error:
-        return HttpResponse(str(error), status=400)
+        return HttpResponse(str(error).encode(), status=400)
     if event.generation and event.generation.succeeded:
         session.download(event.generation, "pictures/")  # keeps a file of an event that came before
     return HttpResponse()

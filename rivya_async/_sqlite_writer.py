@@ -93,10 +93,10 @@ class GroupCommitWriter(Generic[K, V]):
 
     async def flush(self) -> None:
         """Returns when every change so far is on the disk. Cancelling it does not cancel the commit."""
-        if self._changes:
-            await asyncio.shield(self.schedule_commit())
-        elif self._in_flight is not None:
-            await asyncio.shield(self._in_flight)
+        commit = self.schedule_commit() if self._changes else self._in_flight
+        if commit is not None:
+            await asyncio.wait([commit])  # not `shield`, which reports an error after a cancellation to the loop
+            commit.result()
 
     def submit(self, call: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Runs a call in the writer's thread."""
@@ -114,7 +114,9 @@ class GroupCommitWriter(Generic[K, V]):
                 closing = self.submit(sqlite3.Connection.close)
                 self._thread.shutdown(wait=False)
                 self._thread = None
-                await asyncio.shield(closing)
+                closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+                await asyncio.wait([closing])
+                closing.result()
 
     def close(self) -> None:
         """Closes the file after the commit that is in flight. Other changes stay pending. Blocks."""

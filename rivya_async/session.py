@@ -132,7 +132,7 @@ class RivyaSession(SessionLifecycle, GenerationMethods, DownloadMethods):
     ) -> None:
         self._engine: Engine | None = None
         self._closed = False
-        self._root: RivyaSession | None = None
+        self._root = None
         configure_logging()
         try:
             self._config = Config.resolve(

@@ -41,7 +41,7 @@ class SingleFlightCache(Generic[K, V]):
             call.task = self._loop.create_task(self._run(key, call, make))
         call.waiters += 1
         try:
-            await asyncio.wait([call.task])  # not `shield`, which reports the errors of a call without awaiting callers
+            await asyncio.wait([call.task])  # not `shield`, which reports the error of a call without callers
             return call.task.result()
         except RivyaError as error:
             raise copy_error(error) from None

@@ -10,8 +10,8 @@ ORDER = ["waiting", "layers"]
 
 
 def test_replaces_one_section() -> None:
-    page = update_page(HEAD, "layers", "first", ORDER)
-    page = update_page(page, "waiting --tls", "over TLS", ORDER)
+    page = update_page(HEAD, "waiting --tls", "over TLS", ORDER)
+    page = update_page(page, "layers", "first", ORDER)
     page = update_page(page, "waiting", "plain\n\n\n\ntext", ORDER)
     assert page == f"{HEAD}\n## waiting\n\nplain\n\ntext\n\n## waiting --tls\n\nover TLS\n\n## layers\n\nfirst\n"
     assert update_page(page, "layers", "second", ORDER) == page.replace("first", "second")

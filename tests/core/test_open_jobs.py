@@ -30,6 +30,14 @@ def test_drops_the_oldest_job_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) 
     assert [job.task_id for job in opened(5)] == ["task_2", "task_3", "task_4"]
 
 
+def test_drops_the_oldest_ended_job_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_jobs, "MAX_OPEN_JOBS", 3)
+    jobs = OpenJobs()
+    for n in range(5):
+        jobs.add_ended(OpenJob(f"task_{n}", f"key-{n}", "z-image", None, float(n)))
+    assert [job.task_id for job in jobs.undelivered] == ["task_2", "task_3", "task_4"]
+
+
 def test_warns_once_with_task_ids() -> None:
     assert OpenJobs().closing_warning() is None
     assert "1 open job: task_0. " in str(opened(1).closing_warning())

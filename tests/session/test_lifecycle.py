@@ -300,15 +300,14 @@ os.write(1, b"parent well")
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 @pytest.mark.parametrize("code", [FORKED, FORKED_BETWEEN_RUNS], ids=["while it runs", "between two runs"])
 async def test_fork_rejects_child_and_keeps_parent(sandbox: Sandbox, code: str) -> None:
-    began = asyncio.get_running_loop().time()
     status, out, err = await run_script(code, sandbox.api_key, sandbox.base_url, dev=False, strict=False)
-    assert asyncio.get_running_loop().time() - began < 10.0  # the child has not taken the parent's connections
     assert status == 0
     assert "1 open job: task_" in err
     assert len(err.splitlines()) == 1, "only the parent warns"
     assert "fork" in out.splitlines()[0]
     assert out.splitlines()[1] == "parent well"
     assert sandbox.request_log.purchases == 2
+    assert sandbox.request_log.count("POST /api/v1/generations") == 2, "the child has taken the parent's connections"
 
 
 # --- closing while something is on ------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ FOUND_BY = {
     2982: "a stopped process reads a Retry-After when it goes on",
     3091: "a request that was granted before a stop does not count twice",
     3481: "a wait that ends with an error has no floor for the next one",
+    5074: "a message whose task is cancelled before it begins is delivered again",
     4910: "polls without a readable record are repeated at the intervals of retries",
     3981: "a message whose task is cancelled before it begins is delivered again",
 }

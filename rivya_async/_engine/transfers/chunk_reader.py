@@ -61,13 +61,16 @@ class FileChunkReader:
     async def read(self) -> bytes:
         """Returns the next chunk, empty at the end."""
         self._reading = asyncio.get_running_loop().run_in_executor(None, self._read)
-        return await asyncio.shield(self._reading)
+        await asyncio.wait([self._reading])  # not `shield`, which reports an error after a cancellation to the loop
+        return self._reading.result()
 
     async def aclose(self) -> None:
         """Waits for a read in progress, and closes the file if this pass opened it."""
         try:
             if self._reading is not None and not self._reading.done():
                 await asyncio.wait([self._reading])
+                if not self._reading.cancelled():
+                    self._reading.exception()  # marks an error as retrieved: the read was cancelled
         finally:
             if self._closes and self._file is not None:
                 self._file.close()
