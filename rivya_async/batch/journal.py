@@ -127,8 +127,8 @@ class Journal:
     async def observe_prices(self, prices: LearnedPrices) -> None:
         """Adds the prices of the latest purchases to those of a session."""
         select = (
-            "SELECT body, reserved_credits, task_id, final_credits FROM rows WHERE reserved_credits IS NOT NULL "
-            "ORDER BY submitted_at DESC LIMIT ?"
+            "SELECT body, reserved_credits, task_id, final_credits FROM rows "
+            "WHERE body IS NOT NULL AND reserved_credits IS NOT NULL ORDER BY submitted_at DESC LIMIT ?"
         )
         found = await self._run(lambda connection: connection.execute(select, [MAX_PRICES]).fetchall())
         for body, reserved, task_id, final in reversed(found):
