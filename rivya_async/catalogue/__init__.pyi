@@ -403,7 +403,7 @@ def nano_banana_2(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Nano Banana 2, image: 5 credits per job with the default settings; resolution may change it.
+    """Nano Banana 2, image: 5 credits per job with the default settings; resolution, google_search may change it.
 
     Prompt: at most 20,000 characters.
     References (image): Up to 14 images for image projects.
@@ -907,7 +907,7 @@ def seedance_2(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Seedance 2.0, video: 175 credits per job with the default settings; resolution, duration, generate_audio may change it.
+    """Seedance 2.0, video: 175 credits per job with the default settings; resolution, duration, generate_audio, web_search may change it.
 
     Prompt: at most 2,500 characters.
     seedance_scene: Which path to run: text, first/last frames, or multimodal reference, default 'text'.
@@ -935,7 +935,7 @@ def seedance_2_fast(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Seedance 2.0 Fast, video: 140 credits per job with the default settings; resolution, duration, generate_audio may change it.
+    """Seedance 2.0 Fast, video: 140 credits per job with the default settings; resolution, duration, generate_audio, web_search may change it.
 
     Prompt: at most 2,500 characters.
     seedance_scene: Which path to run: text, first/last frames, or multimodal reference, default 'text'.

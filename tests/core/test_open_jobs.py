@@ -25,6 +25,15 @@ def test_removes_a_job_at_its_end() -> None:
     assert ([job.task_id for job in jobs], len(jobs)) == (["task_1"], 1)
 
 
+def test_reports_each_removed_job() -> None:
+    jobs, removed = opened(2), list[str]()
+    jobs.on_removed = removed.append
+    assert "task_0" in jobs
+    jobs.on_generation(Generation("task_0", "failed", "z-image"))
+    assert "task_0" not in jobs
+    assert removed == ["task_0"]
+
+
 def test_drops_the_oldest_job_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_jobs, "MAX_OPEN_JOBS", 3)
     assert [job.task_id for job in opened(5)] == ["task_2", "task_3", "task_4"]
