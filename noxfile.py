@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import subprocess
 import sys
@@ -76,7 +77,8 @@ def tests(session: nox.Session) -> None:
     run(session, "coverage", "run", "-m", "pytest", "-n", "auto", *CORE_TESTS)
     run(session, "coverage", "combine", "--quiet")
     run(session, "coverage", "report", "--include=rivya_async/_core/*", "--fail-under=100")
-    run(session, "pytest", "-n", "auto", *(f"--ignore={each}" for each in CORE_TESTS), *session.posargs)
+    processes = str(max(4, os.cpu_count() or 1))  # these tests wait more than they work
+    run(session, "pytest", "-n", processes, *(f"--ignore={each}" for each in CORE_TESTS), *session.posargs)
 
 
 @nox.session(python=False)

@@ -51,7 +51,10 @@ def explain_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        check_arguments(function, kwargs)
-        return function(*args, **kwargs)
+        try:
+            check_arguments(function, tuple(kwargs))
+            return function(*args, **kwargs)
+        finally:
+            del args, kwargs  # a traceback shows local variables: none of them may hold a secret
 
     return call

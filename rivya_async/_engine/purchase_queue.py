@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from .._core.errors import RateLimitError, RivyaError, SessionClosedError, SubmitTimeoutError, copy_error
 from .._core.http.retry import GiveUp, RetryAfterDelay, retry_after_of
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from .http.request_limiter import RequestLimiter
     from .polling.wait_registry import WaitRegistry
     from .timer_queue import TimerHandle, TimerQueue
-
-QUEUE_AGAIN: Final = RetryAfterDelay(0.0)
-"""Decision to try again without a delay, since `acquire` waits."""
 
 
 class PurchaseQueue:
@@ -178,9 +175,11 @@ class PurchaseQueue:
         self.limiter.rate_controller.ignores_purchases = self.limit.is_confirmed
         self.schedule_dispatch()
 
-    def on_rejected(self, purchase: PurchaseLimiter, error: RateLimitError) -> RetryAfterDelay | GiveUp:
-        """Applies a 429; returns whether the purchase may be tried again."""
+    def on_rejected(self, purchase: PurchaseLimiter, error: RateLimitError) -> RetryAfterDelay | GiveUp | None:
+        """Applies a 429; returns whether the purchase may be tried again, or None if its retry policy decides."""
         controller, polls, open_jobs = self.limiter.rate_controller, self._registry.poll_counts, self._observer.count
+        if purchase.deadline is None and not (open_jobs or self._queue or self.limit.is_known):
+            return None  # nothing shows that it is a limit of running jobs, and the call cannot wait for long
         now, retry_after = self.loop.time(), retry_after_of(error)
         if self.limit.on_rejected(
             now, purchase.sent_at, open_jobs=open_jobs, polls=polls, retry_after=retry_after, u=self._uniform()
@@ -190,12 +189,13 @@ class PurchaseQueue:
                 controller.forget_rate()  # if it is a limit of requests, polls are rejected too
             self._last_rejection = copy_error(error)
             self._last_rejection.idempotency_key = None  # it is shown by other purchases
+        again = RetryAfterDelay(max(0.0, self.limit.next_probe - now))
         if open_jobs:
-            return GiveUp("polls are rejected too") if self.limit.rejects_polls_too(polls) else QUEUE_AGAIN
+            return GiveUp("polls are rejected too") if self.limit.rejects_polls_too(polls) else again
         for waiting in [each for each in self._queue if each.is_exhausted]:
             waiting.reject(_add_advice(copy_error(error)))
         if not purchase.is_exhausted:
-            return QUEUE_AGAIN
+            return again
         if not self._queue:
             self.limit.forget()
             controller.ignores_purchases = False

@@ -242,7 +242,8 @@ def test_costs_are_ratios_to_the_baseline() -> None:
     text = tables.format_costs(
         [make_run(BASELINE), make_run(RIVYA_CLIENT, cpu=0.1), make_run("replicate (httpx)", cpu=0.4)]
     )
-    rows = {line[:24].strip(): line[24:].split() for line in text.splitlines()[3:]}
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    rows = {name: values for name, *values in cells}
     assert rows[BASELINE][:2] == ["100", "1.00"]
     assert rows[RIVYA_CLIENT] == ["250", "2.50", "1,000", "4.00", "2.5", "3", "100", "2.0"]
     assert rows["replicate (httpx)"][1] == "10.00"
@@ -266,4 +267,4 @@ def test_client_without_report_uses_server_counts() -> None:
 
 def test_faults_table() -> None:
     text = tables.format_faults([make_run("openai (httpx2)", succeeded=97, raised=2, purchases=104, bought_twice=4)])
-    assert text.splitlines()[-1].split()[-8:] == ["97", "2", "1", "4", "7", "no", "0", "0"]
+    assert text.splitlines()[-1].replace("|", " ").split()[-8:] == ["97", "2", "1", "4", "7", "no", "0", "0"]

@@ -245,12 +245,14 @@ def create_engine(
     )
 
 
-def create_generations(engine: Engine, poll: PollPolicy | None = None) -> Generations:
+def create_generations(engine: Engine, poll: PollPolicy | None = None, *, knows_open_jobs: bool = False) -> Generations:
+    """Returns the resource of an engine. Purchases wait for open jobs only if the engine knows these."""
     models = Models(lambda: engine)
     preflight = PurchasePreflight(
         models.catalogue, SpendLedger(), new_key=engine.executor.environment.new_idempotency_key
     )
-    preflight.open_jobs = engine._open_jobs
+    if knows_open_jobs:
+        preflight.open_jobs = engine._open_jobs
     jobs = JobOperations(lambda: engine, poll or PollPolicy(), preflight, no_files)
     return Generations(jobs, engine.delivery_rate)
 

@@ -87,7 +87,7 @@ async def test_terminal_block(block: str, tmp_path: Path) -> None:
     require_redis()
     output = await run(tmp_path, "bash", "-euc", f"trap 'kill $(jobs -p); wait' EXIT\n{block}")
     assert "50 downloaded" in output
-    assert "2 workers at work" in output
+    assert "2 workers running" in output
     assert len(list((tmp_path / "kites").iterdir())) == 50
 
 

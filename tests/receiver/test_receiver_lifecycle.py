@@ -120,7 +120,7 @@ async def test_other_scheme_with_rotated_secrets() -> None:
 
 
 async def test_rejection_reason_is_encodable() -> None:
-    body = b'{"id": "\\ud800", "type": ["\\udcff"], "data": {"\\ud800": 1}, "created_at": "\\ud800"}'
+    body = b'{"id": ["\\ud800"], "type": ["\\udcff"], "data": {"\\ud800": 1}, "created_at": "\\ud800"}'
     response = await make_receiver(RecordingHandler()).receive(body, sign(body))
     assert response.status == 400
     assert response.text.encode()

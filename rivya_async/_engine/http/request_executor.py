@@ -162,10 +162,10 @@ class RequestExecutor:
                     decision = by_limiter or self._decide(error, request, state, deadline, limiter.rate_controller)
                     if isinstance(decision, GiveUp):
                         raise to_call_error(error, ambiguous=ambiguous) from error.__cause__
+                    self._notify_retry(request, sent, decision, error)
                     if by_limiter is not None:  # the attempt does not count, and `acquire` waits
                         counted -= 1
                         continue
-                    self._notify_retry(request, sent, decision, error)
                     await self._back_off(decision.delay)
                     if self._closing and request is None:
                         raise
@@ -194,7 +194,7 @@ class RequestExecutor:
         try:
             response = await (send or self._transport.send)(request)
             if not response.is_success:
-                raise read_error(response, self.environment.wall_time(), self._secrets)
+                raise self._read_error(response)
             result = self._decode(operation, response)
         except RivyaError as error:
             mask_error(error, self._secrets)
@@ -266,10 +266,13 @@ class RequestExecutor:
         try:
             return operation.decode(response)
         except ResponseDecodeError as error:
-            if (refusal := read_error(response, self.environment.wall_time(), self._secrets)).code in CLASS_BY_CODE:
-                raise refusal from None
+            if self._read_error(response).code in CLASS_BY_CODE:
+                raise self._read_error(response) from None  # not in a local variable: its text may hold a secret
             add_response(error, response, self._secrets)
             raise
+
+    def _read_error(self, response: Response) -> APIStatusError:
+        return read_error(response, self.environment.wall_time(), self._secrets)
 
     def _update_rate_controller(self, limiter: RequestLimiter, sent_at: float, error: RivyaError | None) -> None:
         """Reports the outcome of a request to the rate controller of its limiter."""
