@@ -425,7 +425,7 @@ async def test_purchase_that_waits_for_a_running_job_names_no_other_job_when_the
 
     engine = create_engine(ScriptedTransport(answer))
     poll = PollPolicy(first=0.05, base=0.05, cap=0.1, floor=0.05, adaptive=False)
-    generations = create_generations(engine, poll)
+    generations = create_generations(engine, poll, knows_open_jobs=True)
     wait = asyncio.create_task(generations.wait_for(await generations.submit("z-image", "One")))
     submit = asyncio.create_task(generations.submit("z-image", "Two"))
     await asyncio.sleep(60)

@@ -192,7 +192,7 @@ async def test_retry_policy_bounds_the_wait_for_the_jobs_of_others(count: int) -
     error = await error_from(generations.generate("z-image", "1", timeout=1000))
     assert isinstance(error, RateLimitError)
     assert "try again when some have ended" in str(error)
-    assert 60 < now() - began <= 121
+    assert 60 < now() - began <= 150  # max_elapsed, and the pause that the last 429 has begun
     await engine.aclose()
 
 
